@@ -1,0 +1,13 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// +k8s:deepcopy-gen=package
+// +k8s:conversion-gen=github.com/muster-project/muster/pkg/apis/config
+// +k8s:defaulter-gen=TypeMeta
+// +k8s:openapi-gen=true
+// +k8s:openapi-model-package=io.muster-project.config.v1alpha1
+// +groupName=config.projectsveltos.io
+
+// Package v1alpha1 is the older version of group config.projectsveltos.io:
+// profiles, what they deploy to each cluster, and views of what is deployed.
+package v1alpha1

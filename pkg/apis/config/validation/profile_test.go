@@ -1,0 +1,258 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package validation
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
+
+	"github.com/muster-project/muster/pkg/apis/config"
+	"github.com/muster-project/muster/pkg/apis/lib"
+)
+
+// expect compares errors by their type, their path, and a part of their text.
+func expect(t *testing.T, errs field.ErrorList, want ...string) {
+	t.Helper()
+	if len(errs) != len(want) {
+		t.Errorf("%d errors, want %d:\n%v", len(errs), len(want), errs)
+		return
+	}
+	for i, err := range errs {
+		path, text, _ := strings.Cut(want[i], ": ")
+		if err.Field != path || !strings.Contains(err.ErrorBody(), text) {
+			t.Errorf("error %d is\n%v, want\n%s", i, err, want[i])
+		}
+	}
+}
+
+func validChart() config.HelmChart {
+	return config.HelmChart{
+		RepositoryURL: "https://kyverno.github.io/kyverno/", RepositoryName: "kyverno",
+		ChartName: "kyverno/kyverno", ChartVersion: "v3.3.3",
+		ReleaseName: "kyverno-latest", ReleaseNamespace: "kyverno", HelmChartAction: config.HelmChartActionInstall,
+	}
+}
+
+func validSource() config.PolicyRef {
+	return config.PolicyRef{Kind: "ConfigMap", Namespace: "civo", Name: "policies", DeploymentType: lib.DeploymentTypeRemote, Tier: 100}
+}
+
+func validProfile() *config.Profile {
+	return &config.Profile{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "civo", Name: "kyverno", ResourceVersion: "1"},
+		Spec: config.ProfileSpec{
+			SetRefs: []string{"prod"}, SyncMode: config.SyncModeContinuous, Tier: 100, StopMatchingBehavior: config.WithdrawPolicies,
+			HelmCharts: []config.HelmChart{validChart()}, PolicyRefs: []config.PolicyRef{validSource()},
+		},
+	}
+}
+
+func cluster(namespace, name string) corev1.ObjectReference {
+	return corev1.ObjectReference{APIVersion: "lib.projectsveltos.io/v1beta1", Kind: "SveltosCluster", Namespace: namespace, Name: name}
+}
+
+func TestValidateProfile(t *testing.T) {
+	annotated := func(key string) func(*config.Profile) {
+		return func(p *config.Profile) { p.Annotations = map[string]string{key: ""} }
+	}
+	labelled := func(key string) func(*config.Profile) {
+		return func(p *config.Profile) { p.Labels = map[string]string{key: "x"} }
+	}
+	tests := map[string]struct {
+		change func(*config.Profile)
+		want   []string
+	}{
+		"good": {func(*config.Profile) {}, nil},
+		"all that is obeyed": {func(p *config.Profile) {
+			p.Spec.ClusterSelector = lib.ParseSelector("env=prod")
+			p.Spec.ClusterRefs = []corev1.ObjectReference{cluster("civo", "a")}
+			p.Spec.SyncMode, p.Spec.Tier, p.Spec.StopMatchingBehavior = config.SyncModeOneTime, 1, config.LeavePolicies
+		}, nil},
+		"values that mean the default": {func(p *config.Profile) {
+			p.Spec.MaxUpdate = ptr.To(intstr.FromInt32(0))
+			p.Spec.DependsOn, p.Spec.ExtraLabels, p.Spec.Patches = []string{}, map[string]string{}, []lib.Patch{}
+		}, nil},
+		"no percentage":  {func(p *config.Profile) { p.Spec.MaxUpdate = ptr.To(intstr.FromString("0%")) }, nil},
+		"long name":      {func(p *config.Profile) { p.Name = strings.Repeat("a", 64) }, []string{"metadata.name: no more than 63"}},
+		"paused":         {annotated("profile.projectsveltos.io/paused"), []string{"metadata.annotations[profile.projectsveltos.io/paused]: Forbidden: not supported yet"}},
+		"tex-template":   {annotated("projectsveltos.io/tex-template"), []string{"metadata.annotations[projectsveltos.io/tex-template]: Forbidden: not supported yet"}},
+		"lua":            {annotated("projectsveltos.io/lua"), []string{"metadata.annotations[projectsveltos.io/lua]: Forbidden: not supported yet"}},
+		"retrigger":      {annotated("projectsveltos.io/retrigger"), []string{"metadata.annotations[projectsveltos.io/retrigger]: Forbidden: not supported yet"}},
+		"tenant":         {labelled("projectsveltos.io/serviceaccount-name"), []string{"metadata.labels[projectsveltos.io/serviceaccount-name]: Forbidden: not supported yet"}},
+		"tenant's home":  {labelled("projectsveltos.io/serviceaccount-namespace"), []string{"metadata.labels[projectsveltos.io/serviceaccount-namespace]: Forbidden: not supported yet"}},
+		"tenant of old":  {labelled("projectsveltos.io/admin-name"), []string{"metadata.labels[projectsveltos.io/admin-name]: Forbidden: not supported yet"}},
+		"any other mark": {labelled("example.com/team"), nil},
+		"bad selector": {
+			func(p *config.Profile) { p.Spec.ClusterSelector = lib.ParseSelector("a b") },
+			[]string{"spec.clusterSelector: not a label selector"},
+		},
+		"reference elsewhere": {
+			func(p *config.Profile) { p.Spec.ClusterRefs = []corev1.ObjectReference{cluster("other", "a")} },
+			[]string{"spec.clusterRefs[0].namespace: has to be civo"},
+		},
+		"set without a name": {func(p *config.Profile) { p.Spec.SetRefs = []string{""} }, []string{"spec.setRefs[0]: Required value"}},
+		"set of a bad name":  {func(p *config.Profile) { p.Spec.SetRefs = []string{"a", "b/c"} }, []string{"spec.setRefs[1]: RFC 1123"}},
+		"set named twice":    {func(p *config.Profile) { p.Spec.SetRefs = []string{"a", "b", "a"} }, []string{`spec.setRefs[2]: Duplicate value: "a"`}},
+		"too many sets":      {func(p *config.Profile) { p.Spec.SetRefs = make([]string, maxSetRefs+1) }, []string{"spec.setRefs: Too many"}},
+		"drift detection": {
+			func(p *config.Profile) { p.Spec.SyncMode = config.SyncModeContinuousWithDriftDetection },
+			[]string{`spec.syncMode: Forbidden: "ContinuousWithDriftDetection" is not supported yet, only Continuous, OneTime`},
+		},
+		"dry run": {
+			func(p *config.Profile) { p.Spec.SyncMode = config.SyncModeDryRun },
+			[]string{`spec.syncMode: Forbidden: "DryRun" is not supported yet, only Continuous, OneTime`},
+		},
+		"unknown mode": {
+			func(p *config.Profile) { p.Spec.SyncMode = "Sometimes" },
+			[]string{`spec.syncMode: Unsupported value: "Sometimes": supported values: "Continuous", "OneTime"`},
+		},
+		"unknown behavior": {
+			func(p *config.Profile) { p.Spec.StopMatchingBehavior = "Forget" },
+			[]string{`spec.stopMatchingBehavior: Unsupported value: "Forget"`},
+		},
+		"tier below one":       {func(p *config.Profile) { p.Spec.Tier = -1 }, []string{"spec.tier: has to be at least 1"}},
+		"some at a time":       {func(p *config.Profile) { p.Spec.MaxUpdate = ptr.To(intstr.FromString("30%")) }, []string{"spec.maxUpdate: Forbidden: not supported yet"}},
+		"unlimited failures":   {func(p *config.Profile) { p.Spec.MaxConsecutiveFailures = ptr.To[int32](0) }, []string{"spec.maxConsecutiveFailures: Forbidden: not supported yet"}},
+		"too many charts":      {func(p *config.Profile) { p.Spec.HelmCharts = make([]config.HelmChart, maxCharts+1) }, []string{"spec.helmCharts: Too many"}},
+		"too many policy refs": {func(p *config.Profile) { p.Spec.PolicyRefs = make([]config.PolicyRef, maxPolicyRefs+1) }, []string{"spec.policyRefs: Too many"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			p := validProfile()
+			tt.change(p)
+			expect(t, ValidateProfile(p), tt.want...)
+			if p.Name != "kyverno" {
+				return
+			}
+			expect(t, ValidateProfileUpdate(p, validProfile()), tt.want...)
+
+			// What is stored already is no obstacle to any other change.
+			changed := p.DeepCopy()
+			changed.Finalizers = []string{"example.com/other"}
+			changed.Spec.HelmCharts = nil
+			changed.Status.MatchingClusters = []corev1.ObjectReference{cluster("civo", "a")}
+			expect(t, ValidateProfileUpdate(changed, p))
+			expect(t, ValidateProfileStatusUpdate(changed, p))
+		})
+	}
+}
+
+// A ClusterProfile has no namespace of its own, so that it may refer to any.
+func TestValidateClusterProfile(t *testing.T) {
+	good := &config.ClusterProfile{ObjectMeta: metav1.ObjectMeta{Name: "kyverno", ResourceVersion: "1"}, Spec: validProfile().Spec}
+	good.Spec.ClusterRefs = []corev1.ObjectReference{cluster("civo", "a"), cluster("other", "b")}
+	good.Spec.PolicyRefs = append(good.Spec.PolicyRefs, validSource())
+	good.Spec.PolicyRefs[1].Namespace = "other"
+	expect(t, ValidateClusterProfile(good))
+	expect(t, ValidateClusterProfileUpdate(good, good))
+
+	bad := good.DeepCopy()
+	bad.Spec.ClusterRefs[1].Namespace = ""
+	bad.Labels = map[string]string{"projectsveltos.io/serviceaccount-name": "eng"}
+	want := []string{"metadata.labels[projectsveltos.io/serviceaccount-name]: Forbidden", "spec.clusterRefs[1].namespace: Required value"}
+	expect(t, ValidateClusterProfile(bad), want...)
+	expect(t, ValidateClusterProfileUpdate(bad, good), want...)
+	expect(t, ValidateClusterProfileUpdate(bad, bad))
+	expect(t, ValidateClusterProfileStatusUpdate(bad, bad))
+
+	status := good.DeepCopy()
+	status.Status.Conditions = []metav1.Condition{{Type: "Ready", Status: "True"}}
+	expect(t, ValidateClusterProfileStatusUpdate(status, good), "status.conditions[0].lastTransitionTime: Required value", "status.conditions[0].reason: Required value")
+
+	namespaced := good.DeepCopy()
+	namespaced.Namespace = "civo"
+	expect(t, ValidateClusterProfile(namespaced)[:1], "metadata.namespace: Forbidden")
+}
+
+func TestValidatePolicyRefs(t *testing.T) {
+	tests := map[string]struct {
+		change func(*config.PolicyRef)
+		want   []string
+	}{
+		"good":          {func(*config.PolicyRef) {}, nil},
+		"Secret":        {func(r *config.PolicyRef) { r.Kind = "Secret" }, nil},
+		"cluster's own": {func(r *config.PolicyRef) { r.Namespace = "" }, nil},
+		"templates": {func(r *config.PolicyRef) {
+			r.Namespace, r.Name = "{{ .Cluster.metadata.namespace }}", "{{ .Cluster.metadata.name }}-x"
+		}, nil},
+		"other namespace":   {func(r *config.PolicyRef) { r.Namespace = "kube-system" }, []string{"refs[0].namespace: has to be civo, the namespace of the profile"}},
+		"no kind":           {func(r *config.PolicyRef) { r.Kind = "" }, []string{"refs[0].kind: Required value: ConfigMap or Secret"}},
+		"no name":           {func(r *config.PolicyRef) { r.Name = "" }, []string{"refs[0].name: Required value"}},
+		"bad name":          {func(r *config.PolicyRef) { r.Name = "a/b" }, []string{"refs[0].name: RFC 1123"}},
+		"long template":     {func(r *config.PolicyRef) { r.Name = "{{" + strings.Repeat("x", maxTemplateSize) }, []string{"refs[0].name: Too long"}},
+		"long namespace":    {func(r *config.PolicyRef) { r.Namespace = "{{" + strings.Repeat("x", maxTemplateSize) }, []string{"refs[0].namespace: Too long"}},
+		"Flux":              {func(r *config.PolicyRef) { r.Kind = "GitRepository" }, []string{`refs[0].kind: Forbidden: "GitRepository" is not supported yet, only ConfigMap, Secret`}},
+		"unknown kind":      {func(r *config.PolicyRef) { r.Kind = "Deployment" }, []string{`refs[0].kind: Unsupported value: "Deployment": supported values: "ConfigMap", "Secret"`}},
+		"to the host":       {func(r *config.PolicyRef) { r.DeploymentType = lib.DeploymentTypeLocal }, []string{`refs[0].deploymentType: Forbidden: "Local" is not supported yet, only Remote`}},
+		"to nowhere":        {func(r *config.PolicyRef) { r.DeploymentType = "Elsewhere" }, []string{`refs[0].deploymentType: Unsupported value: "Elsewhere"`}},
+		"optional":          {func(r *config.PolicyRef) { r.Optional = true }, []string{"refs[0].optional: Forbidden: not supported yet"}},
+		"force":             {func(r *config.PolicyRef) { r.Force = true }, []string{"refs[0].force: Forbidden: not supported yet"}},
+		"no new namespaces": {func(r *config.PolicyRef) { r.SkipNamespaceCreation = true }, []string{"refs[0].skipNamespaceCreation: Forbidden: not supported yet"}},
+		"path":              {func(r *config.PolicyRef) { r.Path = "a/b" }, []string{"refs[0].path: Forbidden: not supported yet"}},
+		"tier":              {func(r *config.PolicyRef) { r.Tier = 50 }, []string{"refs[0].tier: Forbidden: not supported yet, only 100"}},
+		"tier below one":    {func(r *config.PolicyRef) { r.Tier = -1 }, []string{"refs[0].tier: Forbidden: not supported yet", "refs[0].tier: has to be at least 1"}},
+		"URL": {
+			func(r *config.PolicyRef) {
+				r.Kind, r.Name, r.RemoteURL = "", "", &config.RemoteURL{URL: "https://example.com"}
+			},
+			[]string{"refs[0].remoteURL: Forbidden: not supported yet"},
+		},
+		"URL and name": {
+			func(r *config.PolicyRef) { r.RemoteURL = &config.RemoteURL{URL: "https://example.com"} },
+			[]string{"refs[0].remoteURL: Forbidden: not supported yet", "refs[0]: remoteURL excludes kind and name"},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			ref := validSource()
+			tt.change(&ref)
+			expect(t, validatePolicyRefs([]config.PolicyRef{ref}, "civo", field.NewPath("refs")), tt.want...)
+		})
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	tests := map[string]struct {
+		change func(*config.ProfileSpec)
+		want   []string
+	}{
+		"good":  {func(*config.ProfileSpec) {}, nil},
+		"empty": {func(s *config.ProfileSpec) { *s = config.ProfileSpec{} }, []string{"deployed to no cluster", "deploys nothing"}},
+		"selector alone": {func(s *config.ProfileSpec) {
+			s.SetRefs, s.ClusterSelector = nil, lib.ParseSelector("a=b")
+		}, nil},
+		"reference twice": {func(s *config.ProfileSpec) {
+			s.ClusterRefs = []corev1.ObjectReference{cluster("civo", "a"), cluster("civo", "a")}
+		}, []string{"spec.clusterRefs[1]: SveltosCluster civo/a is named more than once"}},
+		"latest chart": {func(s *config.ProfileSpec) { s.HelmCharts[0].ChartVersion = "" }, []string{"spec.helmCharts[0].chartVersion: unset means the latest version"}},
+		"no chart to choose": {func(s *config.ProfileSpec) {
+			s.HelmCharts[0].ChartVersion, s.HelmCharts[0].HelmChartAction = "", config.HelmChartActionUninstall
+		}, nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			p := validProfile()
+			tt.change(&p.Spec)
+			got := WarningsOnProfile(p)
+			if diff := cmp.Diff(got, WarningsOnClusterProfile(&config.ClusterProfile{Spec: p.Spec})); diff != "" {
+				t.Errorf("the two kinds differ:\n%s", diff)
+			}
+			if len(got) != len(tt.want) {
+				t.Fatalf("warnings = %q, want %q", got, tt.want)
+			}
+			for i := range got {
+				if !strings.Contains(got[i], tt.want[i]) {
+					t.Errorf("warning %d = %q, want %q", i, got[i], tt.want[i])
+				}
+			}
+		})
+	}
+}

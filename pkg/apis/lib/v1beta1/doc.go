@@ -1,0 +1,13 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// +k8s:deepcopy-gen=package
+// +k8s:conversion-gen=github.com/muster-project/muster/pkg/apis/lib
+// +k8s:defaulter-gen=TypeMeta
+// +k8s:openapi-gen=true
+// +k8s:openapi-model-package=io.muster-project.lib.v1beta1
+// +groupName=lib.projectsveltos.io
+
+// Package v1beta1 is the stored version of group lib.projectsveltos.io:
+// clusters, sets of clusters, and the types that several groups share.
+package v1beta1

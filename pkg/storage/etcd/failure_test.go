@@ -1,0 +1,21 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package etcd
+
+import "testing"
+
+func TestDoneTellsOfAServerThatStopsByItself(t *testing.T) {
+	server, err := Start(t.Context(), Config{DataDir: t.TempDir(), UnsafeNoFsync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	server.etcd.Server.HardStop()
+	if err := <-server.Done(); err == nil {
+		t.Error("Done yields no error")
+	}
+	if _, open := <-server.Done(); open {
+		t.Error("Done yields more than one error")
+	}
+}

@@ -1,0 +1,14 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package script evaluates what users wrote, in processes that can be killed.
+//
+// A Go template cannot be interrupted: text/template takes no context, and
+// {{range 2000000000}}{{end}} runs for as long as it likes. A function of it can ask for
+// any amount of memory, and a Go process that gets none dies as a whole. So every
+// evaluation happens in a worker process with a limit on its memory, an empty
+// environment and one request at a time, and the parent kills it when it has had its
+// time. What a bomb costs is one worker for one second.
+//
+// A Pool owns the workers; ServeWorker is the body of a worker.
+package script

@@ -1,0 +1,69 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package script
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// ServeWorker is the body of a worker process: it takes its limits from the first frame
+// on in, sets them on the process, and then answers one request after the other on out
+// until in ends.
+//
+// It changes the whole process (memory limits, time zone, number of threads) and must be
+// the only thing that it does. Nothing else may write to out.
+func ServeWorker(in io.Reader, out io.Writer) error {
+	buffered := bufio.NewReader(in)
+	var s settings
+	if err := readJSON(buffered, maxHeader, &s); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		return fmt.Errorf("script worker: %w", err)
+	}
+	if err := confine(s.MemoryLimit); err != nil {
+		return errors.Join(err, writeJSON(out, readiness{Error: err.Error()}))
+	}
+	if err := writeJSON(out, readiness{}); err != nil {
+		return fmt.Errorf("script worker: %w", err)
+	}
+	if err := serve(buffered, out); err != nil {
+		return fmt.Errorf("script worker: %w", err)
+	}
+	return nil
+}
+
+// serve answers requests until in ends between two of them.
+func serve(in io.Reader, out io.Writer) error {
+	for {
+		var req request
+		if err := readJSON(in, MaxData+maxHeader, &req); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		text, err := readFrame(in, MaxText)
+		if err != nil {
+			return err
+		}
+		output, res := evaluate(req, string(text))
+		if err := answer(out, output, res); err != nil {
+			return err
+		}
+	}
+}
+
+func answer(out io.Writer, output []byte, res result) error {
+	if err := writeJSON(out, res); err != nil {
+		return err
+	}
+	if res != (result{}) {
+		return nil
+	}
+	return writeFrame(out, output)
+}

@@ -1,0 +1,249 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package deploy brings what profiles ask for to managed clusters, and takes it
+// back.
+//
+// A pass plans first, records the union of what is there and what is about to
+// be, and only then writes to the cluster. It prunes when, and only when,
+// everything that should exist was rendered and applied. What another profile
+// owns is never deleted; a change of owner hands over what exists.
+package deploy
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+
+	"github.com/muster-project/muster/pkg/deploy/inventory"
+	"github.com/muster-project/muster/pkg/deploy/release"
+	"github.com/muster-project/muster/pkg/fleet"
+)
+
+// FieldManager is the manager of the fields that Muster applies.
+const FieldManager = "muster"
+
+// Feature is one of a profile's lists.
+type Feature string
+
+const (
+	// Resources is policyRefs.
+	Resources Feature = "Resources"
+	// Kustomize is kustomizationRefs.
+	Kustomize Feature = "Kustomize"
+	// Helm is helmCharts.
+	Helm Feature = "Helm"
+)
+
+// Cluster is a managed cluster and the clients to reach it, all with one
+// identity. Its clients carry the write gate and the breaker.
+type Cluster struct {
+	Ref fleet.Ref
+	// UID is the registration's, ID the cluster's own.
+	UID types.UID
+	ID  fleet.ClusterID
+
+	Config    *rest.Config
+	Dynamic   dynamic.Interface
+	Discovery discovery.CachedDiscoveryInterface
+	Mapper    meta.ResettableRESTMapper
+}
+
+// ClusterOf returns the cluster that a client reaches.
+func ClusterOf(client *fleet.Client, uid types.UID, id fleet.ClusterID) Cluster {
+	return Cluster{
+		Ref: client.Ref, UID: uid, ID: id,
+		Config: client.Config, Dynamic: client.Dynamic, Discovery: client.Discovery, Mapper: client.Mapper,
+	}
+}
+
+func (c Cluster) forRelease() release.Cluster {
+	return release.Cluster{Name: c.Ref.String(), Config: c.Config, Discovery: c.Discovery, Mapper: c.Mapper}
+}
+
+// Object is one object that should exist, as it was rendered.
+type Object struct {
+	// Content is not written to.
+	Content *unstructured.Unstructured
+	Source  inventory.Source
+	// SkipNamespaceCreation makes a missing namespace an error.
+	SkipNamespaceCreation bool
+}
+
+// ObjectList is one of a profile's lists of objects, in the order written.
+type ObjectList struct {
+	Feature Feature // Resources or Kustomize
+	Objects []Object
+	// Err says that rendering stopped there: a source is missing or broken.
+	// The objects before it are applied, nothing is pruned, and the list
+	// fails with this error.
+	Err error
+}
+
+// Chart is one Helm release that should exist, or should not.
+type Chart struct {
+	Ref       release.ChartRef
+	Namespace string
+	Name      string
+	// Uninstall is helmChartAction: Uninstall.
+	Uninstall bool
+	Values    map[string]any
+	// Sensitive are strings that no error may carry.
+	Sensitive []string
+}
+
+// ChartList is a profile's list of charts, in the order written.
+type ChartList struct {
+	Charts []Chart
+	// Err is as in ObjectList.
+	Err error
+}
+
+// Request is what one profile wants on one cluster.
+type Request struct {
+	Owner    inventory.Owner
+	Summary  string
+	Revision string
+
+	// Objects has at most one list for each feature. A feature without a list
+	// is one that wants nothing.
+	Objects []ObjectList
+	Charts  ChartList
+
+	// ContinueOnError goes on after a failure, and ContinueOnConflict after a
+	// conflict. Nothing is pruned in either case.
+	ContinueOnError    bool
+	ContinueOnConflict bool
+	// Reapply applies also what has not changed since it was applied.
+	Reapply bool
+}
+
+// FeatureResult is the outcome of one list.
+type FeatureResult struct {
+	// Err is nil if everything in the list exists as it should. With
+	// ContinueOnError it joins all errors. Look for *ConflictError and
+	// *release.ChartError in its chain.
+	Err error
+	// Applied counts objects applied and releases changed.
+	Applied int
+	// Hash is of the list as it was asked for, order included.
+	Hash string
+}
+
+// Result is the outcome of a pass.
+type Result struct {
+	Features map[Feature]FeatureResult
+	// Record is the inventory at the end of the pass.
+	Record *inventory.Record
+	// Pruned counts what was deleted because the profile does not name it any
+	// more.
+	Pruned int
+	// Requeue are the profiles whose own pass on this cluster has become due:
+	// something was taken over from them, or let go to them.
+	Requeue []inventory.OwnerKey
+	// Err is an error that is of no list: the inventory can't be read or
+	// written, or pruning failed. A *PendingError means that something
+	// pruned is still being deleted: try again soon.
+	Err error
+}
+
+// OK reports whether the cluster has what the profile asks for, and nothing
+// that it does not.
+func (r Result) OK() bool {
+	if r.Err != nil {
+		return false
+	}
+	for _, f := range r.Features {
+		if f.Err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// Behavior is what withdrawal does with what is there.
+type Behavior string
+
+const (
+	// WithdrawPolicies deletes it.
+	WithdrawPolicies Behavior = "WithdrawPolicies"
+	// LeavePolicies leaves it, without the marks of its owner.
+	LeavePolicies Behavior = "LeavePolicies"
+)
+
+// WithdrawResult is the outcome of a withdrawal.
+type WithdrawResult struct {
+	// Voided says that the inventory was another cluster's, behind the same
+	// name: it was forgotten, and nothing was withdrawn.
+	Voided bool
+	// Requeue is as in Result.
+	Requeue []inventory.OwnerKey
+}
+
+// Charts loads charts and deploys releases; *release.Manager does.
+type Charts interface {
+	LoadChart(ctx context.Context, ref release.ChartRef) (*release.Chart, error)
+	Deploy(ctx context.Context, cluster release.Cluster, release release.Release) (release.Outcome, error)
+	Uninstall(ctx context.Context, cluster release.Cluster, namespace, name string) error
+}
+
+// Options configure a Deployer.
+type Options struct {
+	Inventory *inventory.Store // required
+	Charts    Charts           // required
+	// OwnerExists reports whether a profile exists; kind is ClusterProfile or
+	// Profile, namespace empty for the former. It decides about an object whose
+	// annotations name an owner of which no inventory knows. Required.
+	OwnerExists func(ctx context.Context, owner inventory.OwnerKey) (bool, error)
+	// Now is the clock, time.Now if nil.
+	Now func() time.Time
+	// GoneTimeout bounds how long one call of Withdraw waits for what it
+	// deleted to be gone, 10 s if zero.
+	GoneTimeout time.Duration
+	// EstablishTimeout bounds the wait for a CRD to be served, 30 s if zero.
+	EstablishTimeout time.Duration
+}
+
+// Deployer deploys and withdraws. It is safe for concurrent use; calls for the
+// same cluster and owner must not overlap.
+type Deployer struct {
+	options Options
+	ledgers ledgers
+}
+
+// New returns a Deployer.
+func New(options Options) *Deployer {
+	if options.Now == nil {
+		options.Now = time.Now
+	}
+	options.GoneTimeout = cmp.Or(options.GoneTimeout, 10*time.Second)
+	options.EstablishTimeout = cmp.Or(options.EstablishTimeout, 30*time.Second)
+	return &Deployer{options: options}
+}
+
+// Deploy makes one pass: it brings the cluster to what the request says. A
+// pass that has nothing to change makes no request to the cluster and no write.
+// The lists run beside each other; each stops at its first failure. A cancelled
+// ctx ends the pass between two steps, with the inventory saying what may exist.
+func (d *Deployer) Deploy(ctx context.Context, cluster Cluster, request Request) Result {
+	ledger, leave, err := d.ledgers.enter(ctx, d.options.Inventory, cluster, request.Owner.Key())
+	if err != nil {
+		return Result{Err: err}
+	}
+	defer leave()
+	p := &pass{deployer: d, cluster: cluster, request: request, ledger: ledger}
+	return p.run(ctx)
+}
+
+// Forget drops the owner's inventory of a cluster without reaching for the
+// cluster: its registration was deleted, which leaves its content.
+func (d *Deployer) Forget(ctx context.Context, cluster fleet.Ref, owner inventory.OwnerKey) error {
+	return d.options.Inventory.Delete(ctx, cluster, owner)
+}

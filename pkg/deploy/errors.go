@@ -1,0 +1,51 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package deploy
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/muster-project/muster/pkg/deploy/inventory"
+	"github.com/muster-project/muster/pkg/fleet"
+)
+
+// ConflictError says that an object or release belongs to another profile, or
+// to another reference of the same one.
+type ConflictError struct {
+	Cluster fleet.Ref
+	// Object is "Kind.group namespace/name" or "release namespace/name".
+	Object string
+	// Owner is who has it.
+	Owner inventory.OwnerKey
+	// Source is the reference that has it, if the owner is the same profile.
+	Source string
+	// Temporary says that it will be ours: the owner has a higher tier, and a
+	// pass of its own under way. Try again soon.
+	Temporary bool
+}
+
+// Error names the object and its owner, and says how to resolve the conflict.
+func (e *ConflictError) Error() string {
+	if e.Source != "" {
+		return fmt.Sprintf("conflict: %s on %s is also in %s of the same profile; remove it from one of the two, or give one of them a lower tier", e.Object, e.Cluster, e.Source)
+	}
+	if e.Temporary {
+		return fmt.Sprintf("conflict: %s on %s is being deployed by %s, and is taken over when that has ended", e.Object, e.Cluster, e.Owner)
+	}
+	return fmt.Sprintf("conflict: %s on %s is owned by %s; remove it from one of the two profiles, or give one of them a lower tier", e.Object, e.Cluster, e.Owner)
+}
+
+// PendingError says that what was deleted is not gone yet.
+type PendingError struct {
+	Cluster fleet.Ref
+	// Objects are "Kind.group namespace/name", with the finalizers that hold
+	// each in brackets.
+	Objects []string
+}
+
+// Error names the cluster and the objects.
+func (e *PendingError) Error() string {
+	return fmt.Sprintf("waiting for %s to be gone from %s", strings.Join(e.Objects, ", "), e.Cluster)
+}

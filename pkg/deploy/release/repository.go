@@ -1,0 +1,131 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package release
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"strings"
+	"time"
+
+	"k8s.io/klog/v2"
+)
+
+// indexCacheLimit bounds the bytes of the index files whose content is kept.
+const indexCacheLimit = 64 << 20
+
+// rememberedRefs bounds how many references are remembered.
+const rememberedRefs = 10_000
+
+// repository downloads archives from repositories of either kind, through
+// mirrors and the cache.
+type repository struct {
+	options Options
+	fetch   fetcher
+	now     func() time.Time
+
+	archives *cache[string, []byte]       // by digest, or by URL where an index has no digest
+	indexes  *cache[string, *index]       // by URL
+	resolved *cache[ChartRef, resolution] // what a reference meant last
+	flights  flights[ChartRef, []byte]
+}
+
+// resolution is what a reference meant at a time.
+type resolution struct {
+	archive string // key in the cache of archives
+	at      time.Time
+}
+
+func newRepository(options Options) *repository {
+	return &repository{
+		options:  options,
+		fetch:    fetcher{client: newHTTPClient(), timeout: options.FetchTimeout, limit: options.FetchLimit},
+		now:      time.Now,
+		archives: newCache[string, []byte](options.CacheLimit),
+		indexes:  newCache[string, *index](indexCacheLimit),
+		resolved: newCache[ChartRef, resolution](rememberedRefs),
+	}
+}
+
+// load returns the archive that a reference means. Its errors are faults.
+func (r *repository) load(ctx context.Context, ref ChartRef) ([]byte, error) {
+	if archive, ok := r.recall(ref, r.options.IndexTTL); ok {
+		return archive, nil
+	}
+	return r.flights.do(ctx, ref, func() ([]byte, error) {
+		if archive, ok := r.recall(ref, r.options.IndexTTL); ok {
+			return archive, nil // the flight before this one brought it
+		}
+		key, archive, err := r.download(ctx, ref)
+		if err != nil {
+			return r.fallBack(ctx, ref, err)
+		}
+		r.archives.put(key, archive, int64(len(archive)))
+		r.resolved.put(ref, resolution{key, r.now()}, 1)
+		return archive, nil
+	})
+}
+
+// recall returns the archive of a reference that was resolved within the time
+// given; zero means ever.
+func (r *repository) recall(ref ChartRef, within time.Duration) ([]byte, bool) {
+	known, ok := r.resolved.get(ref)
+	if !ok || within > 0 && r.now().Sub(known.at) > within {
+		return nil, false
+	}
+	return r.archives.get(known.archive)
+}
+
+// fallBack uses what is remembered of a repository that can't be reached: it
+// may be down for the reason for which a cluster is being replaced.
+func (r *repository) fallBack(ctx context.Context, ref ChartRef, err error) ([]byte, error) {
+	var f *fault
+	if !errors.As(err, &f) || f.reason != Unreachable || ctx.Err() != nil {
+		return nil, err
+	}
+	archive, ok := r.recall(ref, 0)
+	if !ok {
+		return nil, err
+	}
+	klog.FromContext(ctx).Info("Chart repository can't be reached, using the chart in memory", "chart", ref, "reason", err.Error())
+	return archive, nil
+}
+
+// download resolves a reference and returns its archive, with its key in the
+// cache.
+func (r *repository) download(ctx context.Context, ref ChartRef) (key string, archive []byte, err error) {
+	base, err := parseURL(ref.RepositoryURL)
+	if err != nil {
+		return "", nil, err
+	}
+	if ref.ChartName == "" {
+		return "", nil, faultf(Invalid, "no chart name")
+	}
+	switch base.Scheme {
+	case "http", "https":
+		return r.downloadHTTP(ctx, ref)
+	case "oci":
+		return r.downloadOCI(ctx, strings.TrimSuffix(ref.RepositoryURL, "/")+"/"+strings.Trim(ref.ChartName, "/"), ref.Version)
+	}
+	return "", nil, faultf(Invalid, "%s is no http, https or oci URL", RedactURL(ref.RepositoryURL))
+}
+
+// parseURL refuses what is no absolute URL, and credentials: they would show
+// wherever the profile does.
+func parseURL(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme == "" || u.Host == "" {
+		return nil, faultf(Invalid, "%q is not the URL of a repository", RedactURL(raw))
+	}
+	if u.User != nil {
+		return nil, faultf(Invalid, "credentials in the URL of a repository are not supported: %s", RedactURL(raw))
+	}
+	return u, nil
+}
+
+// mirrored returns the URL to fetch in place of another.
+func (r *repository) mirrored(raw string) (*url.URL, error) {
+	return parseURL(r.options.Mirror(raw))
+}

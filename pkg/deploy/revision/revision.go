@@ -1,0 +1,207 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package revision keeps each spec that a profile has had, once and immutable.
+//
+// A ClusterSummary stores the name of its revision and not a copy of the spec,
+// so that a thousand clusters cost one copy, and what a cluster was given stays
+// known after the profile has changed or gone.
+package revision
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/utils/lru"
+
+	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
+	"github.com/muster-project/muster/pkg/storage/records"
+)
+
+// ErrNotFound says that there is no revision of this name.
+var ErrNotFound = errors.New("profile revision not found")
+
+// prefix is where the keys of revisions start.
+const prefix = "revisions/"
+
+// cached is how many revisions a store remembers. They are immutable, so a
+// remembered one is never stale; a fleet has about one for each profile.
+const cached = 1024
+
+// Owner is a profile.
+type Owner struct {
+	// Kind is ClusterProfile or Profile.
+	Kind string
+	// Namespace is empty for a ClusterProfile.
+	Namespace string
+	Name      string
+}
+
+// Revision is one spec of a profile.
+type Revision struct {
+	// Name is unique among all profiles: "<kind>/<namespace or _>/<name>/<hash>".
+	Name string
+	// Created is when the profile first had this spec.
+	Created time.Time
+	// Spec is shared by all who read it and must not be written to.
+	Spec *configv1beta1.ProfileSpec
+}
+
+// Records is the part of *records.Store that revisions need.
+type Records interface {
+	Get(ctx context.Context, key string) (records.Record, error)
+	Create(ctx context.Context, key string, value []byte) (int64, error)
+	Delete(ctx context.Context, key string) error
+	List(ctx context.Context, keyPrefix string) iter.Seq2[records.Record, error]
+}
+
+// Store reads and writes revisions. It is safe for concurrent use.
+type Store struct {
+	records Records
+	cache   *lru.Cache
+}
+
+// NewStore returns a store that keeps its revisions in records.
+func NewStore(records Records) *Store {
+	return &Store{records: records, cache: lru.New(cached)}
+}
+
+// stored is a revision's form in the records. A reader of a later version must
+// be able to read it, so fields are only ever added.
+type stored struct {
+	Created time.Time                  `json:"created"`
+	Spec    *configv1beta1.ProfileSpec `json:"spec"`
+}
+
+// Name is the name of the revision that a profile with this spec has. It
+// depends on nothing else, so that re-applying a former spec finds the former
+// revision.
+func Name(owner Owner, spec *configv1beta1.ProfileSpec) (string, error) {
+	encoded, err := json.Marshal(spec)
+	if err != nil {
+		return "", fmt.Errorf("encoding the spec of %s %s: %w", owner.Kind, owner.Name, err)
+	}
+	sum := sha256.Sum256(encoded)
+	return ownerKey(owner) + hex.EncodeToString(sum[:8]), nil
+}
+
+// Ensure stores the spec as a revision, unless it is stored, and returns its
+// name and whether it is new.
+func (s *Store) Ensure(ctx context.Context, owner Owner, spec *configv1beta1.ProfileSpec, now time.Time) (name string, created bool, err error) {
+	name, err = Name(owner, spec)
+	if err != nil {
+		return "", false, err
+	}
+	if _, known := s.cache.Get(name); known {
+		return name, false, nil
+	}
+	revision := stored{Created: now.UTC(), Spec: spec.DeepCopy()}
+	value, err := json.Marshal(revision)
+	if err != nil {
+		return "", false, fmt.Errorf("encoding revision %s: %w", name, err)
+	}
+	_, err = s.records.Create(ctx, prefix+name, value)
+	if err != nil && !errors.Is(err, records.ErrExists) {
+		return "", false, fmt.Errorf("storing revision %s: %w", name, err)
+	}
+	created = err == nil
+	if _, err := s.Get(ctx, name); err != nil {
+		return "", false, err
+	}
+	return name, created, nil
+}
+
+// Get returns the revision of this name. Its error is ErrNotFound if there is
+// none.
+func (s *Store) Get(ctx context.Context, name string) (Revision, error) {
+	if known, ok := s.cache.Get(name); ok {
+		return known.(Revision), nil
+	}
+	record, err := s.records.Get(ctx, prefix+name)
+	if errors.Is(err, records.ErrNotFound) || errors.Is(err, records.ErrInvalidKey) {
+		return Revision{}, fmt.Errorf("%w: %q", ErrNotFound, name)
+	}
+	if err != nil {
+		return Revision{}, fmt.Errorf("reading revision %s: %w", name, err)
+	}
+	revision, err := decode(name, record.Value)
+	if err != nil {
+		return Revision{}, err
+	}
+	s.cache.Add(name, revision)
+	return revision, nil
+}
+
+// History returns the revisions of a profile, the newest first.
+func (s *Store) History(ctx context.Context, owner Owner) ([]Revision, error) {
+	var revisions []Revision
+	for record, err := range s.records.List(ctx, prefix+ownerKey(owner)) {
+		if err != nil {
+			return nil, fmt.Errorf("listing the revisions of %s %s: %w", owner.Kind, owner.Name, err)
+		}
+		revision, err := decode(strings.TrimPrefix(record.Key, prefix), record.Value)
+		if err != nil {
+			return nil, err
+		}
+		revisions = append(revisions, revision)
+	}
+	slices.SortFunc(revisions, func(a, b Revision) int {
+		if c := b.Created.Compare(a.Created); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	return revisions, nil
+}
+
+// Trim deletes the revisions of a profile that are not in use, except for the
+// newest keep of them.
+func (s *Store) Trim(ctx context.Context, owner Owner, inUse map[string]bool, keep int) error {
+	history, err := s.History(ctx, owner)
+	if err != nil {
+		return err
+	}
+	for _, revision := range history {
+		if inUse[revision.Name] {
+			continue
+		}
+		if keep > 0 {
+			keep--
+			continue
+		}
+		s.cache.Remove(revision.Name)
+		if err := s.records.Delete(ctx, prefix+revision.Name); err != nil {
+			return fmt.Errorf("deleting revision %s: %w", revision.Name, err)
+		}
+	}
+	return nil
+}
+
+func decode(name string, value []byte) (Revision, error) {
+	var revision stored
+	if err := json.Unmarshal(value, &revision); err != nil {
+		return Revision{}, fmt.Errorf("revision %s is damaged: %w", name, err)
+	}
+	if revision.Spec == nil {
+		return Revision{}, fmt.Errorf("revision %s is damaged: it has no spec", name)
+	}
+	return Revision{Name: name, Created: revision.Created, Spec: revision.Spec}, nil
+}
+
+// ownerKey starts the names of a profile's revisions. "_" cannot be the name of
+// a namespace, so no ClusterProfile shares a key with a Profile.
+func ownerKey(owner Owner) string {
+	namespace := owner.Namespace
+	if namespace == "" {
+		namespace = "_"
+	}
+	return owner.Kind + "/" + namespace + "/" + owner.Name + "/"
+}

@@ -1,0 +1,199 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/klog/v2"
+
+	"github.com/muster-project/muster/pkg/deploy/inventory"
+	"github.com/muster-project/muster/pkg/deploy/release"
+)
+
+// outcome is what became of one planned step.
+type outcome struct {
+	// attempted says that the cluster may have been written to.
+	attempted bool
+	applied   *applied // nil unless it succeeded
+}
+
+// deployObjects applies one list of objects, in order.
+func (p *pass) deployObjects(ctx context.Context, feature Feature, steps []objectStep) {
+	apply := &applier{deployer: p.deployer, cluster: p.cluster, owner: p.request.Owner, kinds: p.kinds, established: map[string]bool{}}
+	outcomes := make([]outcome, len(steps))
+	run := FeatureResult{}
+	hashes := make([]string, 0, len(steps))
+	for i, s := range steps {
+		hashes = append(hashes, s.key.String(), s.hash)
+		if run.Err != nil && !p.goOn(run.Err) {
+			continue
+		}
+		if err := p.deployObject(ctx, apply, s, &outcomes[i]); err != nil {
+			run.Err = errors.Join(run.Err, err)
+		} else if outcomes[i].applied != nil {
+			run.Applied++
+		}
+	}
+	if run.Applied > 0 {
+		klog.FromContext(ctx).V(2).Info("Applied objects", "cluster", p.cluster.Ref, "profile", p.request.Owner, "feature", feature, "count", run.Applied)
+	}
+	run.Hash, _ = hashOf(hashes) // strings always have a hash
+	if len(steps) > 0 && p.recorded() {
+		run.Err = errors.Join(run.Err, p.ledger.conclude(ctx, func(r *inventory.Record) { concludeObjects(r, steps, outcomes) }))
+	}
+	p.report(feature, run)
+}
+
+func (p *pass) deployObject(ctx context.Context, apply *applier, s objectStep, o *outcome) error {
+	if s.conflict != nil {
+		return s.conflict
+	}
+	if s.verdict != verdictApply {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("applying %s to %s: %w", s.key, p.cluster.Ref, err)
+	}
+	result, err := apply.apply(ctx, s)
+	if err != nil {
+		o.attempted = !isRefused(err)
+		return err
+	}
+	o.applied = &result
+	return nil
+}
+
+// isRefused reports whether an apply certainly wrote nothing: it was not sent,
+// or the server refused it.
+func isRefused(err error) bool {
+	var conflict *ConflictError
+	if errors.As(err, &conflict) {
+		return true
+	}
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return false
+	}
+	code := status.Status().Code
+	return code >= 400 && code < 500 && code != http.StatusRequestTimeout
+}
+
+// concludeObjects makes the record say what became of the steps. What was
+// never attempted is as it was before.
+func concludeObjects(r *inventory.Record, steps []objectStep, outcomes []outcome) {
+	for i, s := range steps {
+		entry := r.Object(s.key)
+		if entry == nil || s.verdict != verdictApply {
+			continue
+		}
+		switch o := outcomes[i]; {
+		case o.applied != nil:
+			entry.UID, entry.ContentHash, entry.LastAppliedTime = o.applied.uid, s.hash, o.applied.time
+			entry.TakenFrom, entry.FormerOwners = nil, nil
+		case o.attempted || s.takenFrom != nil:
+			// In doubt. What was taken over is ours all the same.
+			entry.TakenFrom = nil
+		case s.before != nil:
+			*entry = *s.before
+		default:
+			dropObject(r, s.key)
+		}
+	}
+}
+
+// deployReleases deploys the list of charts, in order.
+func (p *pass) deployReleases(ctx context.Context) {
+	run := FeatureResult{}
+	hashes := make([]string, 0, len(p.plan.releases))
+	for i, s := range p.plan.releases {
+		hashes = append(hashes, s.key.String(), s.hash)
+		if run.Err != nil && !p.goOn(run.Err) {
+			run.Err = errors.Join(run.Err, p.unplan(ctx, p.plan.releases[i]))
+			continue
+		}
+		changed, err := p.deployRelease(ctx, s)
+		run.Err = errors.Join(run.Err, err)
+		if changed {
+			run.Applied++
+		}
+	}
+	run.Hash, _ = hashOf(hashes) // strings always have a hash
+	p.report(Helm, run)
+}
+
+func (p *pass) deployRelease(ctx context.Context, s releaseStep) (changed bool, err error) {
+	if s.conflict != nil {
+		return false, s.conflict
+	}
+	if s.verdict != verdictApply {
+		return false, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return false, errors.Join(fmt.Errorf("deploying %s to %s: %w", s.key, p.cluster.Ref, err), p.unplan(ctx, s))
+	}
+	if s.chart.Uninstall {
+		return p.uninstall(ctx, s)
+	}
+	chart, err := p.deployer.options.Charts.LoadChart(ctx, s.chart.Ref)
+	if err != nil {
+		// The cluster was not touched.
+		return false, errors.Join(fmt.Errorf("%s for %s: %w", s.key, p.cluster.Ref, err), p.unplan(ctx, s))
+	}
+	out, err := p.deployer.options.Charts.Deploy(ctx, p.cluster.forRelease(), release.Release{
+		Namespace: s.chart.Namespace, Name: s.chart.Name, Chart: chart, Values: s.chart.Values, Sensitive: s.chart.Sensitive,
+	})
+	if err != nil {
+		return false, fmt.Errorf("deploying %s to %s: %w", s.key, p.cluster.Ref, err)
+	}
+	klog.FromContext(ctx).V(2).Info("Deployed chart", "cluster", p.cluster.Ref, "profile", p.request.Owner, "release", s.key, "action", out.Action, "version", out.Version)
+	now := metav1.NewTime(p.deployer.options.Now())
+	err = p.ledger.conclude(ctx, func(r *inventory.Record) {
+		if entry := r.Release(s.key); entry != nil {
+			*entry = inventory.Release{
+				ReleaseKey: s.key, Chart: out.Chart, Version: out.Version, AppVersion: out.AppVersion, Icon: out.Icon,
+				RepoURL: release.RedactURL(s.chart.Ref.RepositoryURL), ValuesHash: out.ValuesHash,
+				ContentHash: s.hash, LastAppliedTime: now,
+			}
+		}
+	})
+	return out.Action != release.Unchanged, err
+}
+
+// uninstall does what helmChartAction Uninstall asks for.
+func (p *pass) uninstall(ctx context.Context, s releaseStep) (bool, error) {
+	if err := p.deployer.options.Charts.Uninstall(ctx, p.cluster.forRelease(), s.key.Namespace, s.key.Name); err != nil {
+		return false, fmt.Errorf("uninstalling %s from %s: %w", s.key, p.cluster.Ref, err)
+	}
+	if s.before == nil {
+		return false, nil
+	}
+	return true, p.ledger.conclude(ctx, func(r *inventory.Record) { dropRelease(r, s.key) })
+}
+
+// unplan makes the record say of a release that was not touched what it said
+// before the pass. A record that claims too much would hold up whoever else
+// wants the release.
+func (p *pass) unplan(ctx context.Context, s releaseStep) error {
+	if s.verdict != verdictApply || s.chart.Uninstall && s.before == nil {
+		return nil
+	}
+	return p.ledger.conclude(ctx, func(r *inventory.Record) {
+		entry := r.Release(s.key)
+		switch {
+		case entry == nil:
+		case s.takenFrom != nil:
+			entry.TakenFrom = nil
+		case s.before != nil:
+			*entry = *s.before
+		default:
+			dropRelease(r, s.key)
+		}
+	})
+}

@@ -1,0 +1,106 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package clustersummary
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/muster-project/muster/pkg/apis/config"
+)
+
+// Revisions are the specs that profiles have had. Implementations cache: every
+// read of a summary asks.
+type Revisions interface {
+	// Get returns the spec of a revision. It is shared and must not be changed.
+	Get(ctx context.Context, name string) (*config.ProfileSpec, error)
+}
+
+// ConditionRevisionAvailable is False on a summary whose profile's spec cannot
+// be shown. It is computed with each read, and absent where all is well; one
+// that somebody has stored is not shown.
+const ConditionRevisionAvailable = "ProfileRevisionAvailable"
+
+const reasonRevisionUnavailable = "RevisionUnavailable"
+
+// revealer shows the profiles' specs in summaries. Storage, its watch cache
+// above all, keeps the objects that it hands out: their structs are copies,
+// what these point to is not. So a revealer assigns fields, and writes to
+// nothing that it was given.
+type revealer struct {
+	revisions Revisions
+}
+
+// object shows the specs in what a storage method has returned: a summary, a
+// list of them, or a Status, which is left alone.
+func (r revealer) object(ctx context.Context) func(runtime.Object, error) (runtime.Object, error) {
+	return func(obj runtime.Object, err error) (runtime.Object, error) {
+		if err != nil {
+			return obj, err
+		}
+		switch typed := obj.(type) {
+		case *config.ClusterSummary:
+			r.summary(ctx, typed)
+		case *config.ClusterSummaryList:
+			for i := range typed.Items {
+				r.summary(ctx, &typed.Items[i])
+			}
+		}
+		return obj, nil
+	}
+}
+
+// summary shows the spec of one. One whose revision cannot be read says so, and
+// spoils no list.
+func (r revealer) summary(ctx context.Context, summary *config.ClusterSummary) {
+	summary.Status.Conditions = without(summary.Status.Conditions, ConditionRevisionAvailable)
+	if summary.Spec.ProfileRevision == "" {
+		return
+	}
+	spec, err := r.revisions.Get(ctx, summary.Spec.ProfileRevision)
+	if err == nil {
+		summary.Spec.ClusterProfileSpec = *spec
+		return
+	}
+	summary.Status.Conditions = append(slices.Clip(summary.Status.Conditions), metav1.Condition{
+		Type:               ConditionRevisionAvailable,
+		Status:             metav1.ConditionFalse,
+		Reason:             reasonRevisionUnavailable,
+		Message:            fmt.Sprintf("clusterProfileSpec cannot be shown: %v", err),
+		ObservedGeneration: summary.Generation,
+		LastTransitionTime: summary.CreationTimestamp,
+	})
+}
+
+// without leaves one type of condition out of a copy, if it is there.
+func without(conditions []metav1.Condition, conditionType string) []metav1.Condition {
+	if meta.FindStatusCondition(conditions, conditionType) == nil {
+		return conditions
+	}
+	return slices.DeleteFunc(slices.Clone(conditions), func(c metav1.Condition) bool { return c.Type == conditionType })
+}
+
+// watch shows the specs in a watch's events. With three watches or more the
+// cache sends objects that hold their own encoded form, made before anybody
+// could have changed them: those are replaced by what they hold.
+func (r revealer) watch(ctx context.Context, events watch.Interface) watch.Interface {
+	return watch.Filter(events, func(event watch.Event) (watch.Event, bool) {
+		if event.Type == watch.Error || event.Type == watch.Bookmark {
+			return event, true
+		}
+		if cached, ok := event.Object.(runtime.CacheableObject); ok {
+			event.Object = cached.GetObject()
+		}
+		if summary, ok := event.Object.(*config.ClusterSummary); ok {
+			r.summary(ctx, summary)
+		}
+		return event, true
+	})
+}

@@ -1,0 +1,258 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package serving
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Keys of the Secret. tls.crt and tls.key are those of kubernetes.io/tls, so
+// that the Secret can be inspected with the usual tools.
+const (
+	// caBundleKey holds every authority that clients should trust, newest
+	// first; the newest one signs.
+	caBundleKey = "ca.crt"
+	// caPrivateKey belongs to the newest authority alone.
+	caPrivateKey = "ca.key"
+)
+
+const (
+	authorityLifetime = 10 * 365 * 24 * time.Hour
+	servingLifetime   = 365 * 24 * time.Hour
+
+	// backdating lets a host whose clock is behind ours accept a certificate
+	// that was made just now.
+	backdating = time.Hour
+
+	// settling is how long a new authority is only published before it signs.
+	// Until then every APIService has taken over the new bundle, and every
+	// replica has seen the Secret.
+	settling = 24 * time.Hour
+)
+
+// issuer decides what the serving Secret should hold. It is pure but for the
+// keys that it draws.
+type issuer struct {
+	// names are the DNS names and IP addresses the certificate must cover.
+	names []string
+	now   func() time.Time
+}
+
+// keyPair is a certificate with its private key, parsed and as PEM.
+type keyPair struct {
+	cert    *x509.Certificate
+	key     *ecdsa.PrivateKey
+	certPEM []byte
+	keyPEM  []byte
+}
+
+// renew returns what the Secret should hold, given what it holds. The second
+// result says whether anything differs. Unreadable content is replaced, never
+// an error: nobody can repair a private key by hand.
+func (i issuer) renew(data map[string][]byte) (map[string][]byte, bool, error) {
+	authorities := i.unexpired(parseCertificates(data[caBundleKey]))
+	signer, err := parseKeyPair(firstCertificate(authorities), data[caPrivateKey])
+	renewed := false
+	switch {
+	case err != nil:
+		if signer, err = i.newAuthority(); err != nil {
+			return nil, false, err
+		}
+		renewed = true
+		authorities = slices.Insert(authorities, 0, signer.cert)
+		// Whatever was served was signed by a key that is lost or was never
+		// there: there is nothing to keep for a settling time.
+		data = nil
+	case i.due(signer.cert):
+		if signer, err = i.newAuthority(); err != nil {
+			return nil, false, err
+		}
+		renewed = true
+		authorities = slices.Insert(authorities, 0, signer.cert)
+	}
+
+	current := firstCertificate(parseCertificates(data[corev1.TLSCertKey]))
+	served, err := parseKeyPair(current, data[corev1.TLSPrivateKeyKey])
+	if err != nil || !i.keeps(served.cert, signer.cert, authorities) {
+		if served, err = i.newServing(signer, current); err != nil {
+			return nil, false, err
+		}
+		renewed = true
+	}
+
+	bundle := encodeCertificates(authorities)
+	return map[string][]byte{
+		caBundleKey:             bundle,
+		caPrivateKey:            signer.keyPEM,
+		corev1.TLSCertKey:       served.certPEM,
+		corev1.TLSPrivateKeyKey: served.keyPEM,
+	}, renewed || !bytes.Equal(bundle, data[caBundleKey]), nil
+}
+
+// keeps reports whether a serving certificate may stay.
+func (i issuer) keeps(served, signer *x509.Certificate, authorities []*x509.Certificate) bool {
+	if !i.now().Before(served.NotAfter) || !covers(served, i.names) {
+		return false
+	}
+	if !slices.ContainsFunc(authorities, func(a *x509.Certificate) bool { return served.CheckSignatureFrom(a) == nil }) {
+		return false
+	}
+	if i.now().Before(signer.NotBefore.Add(backdating+settling)) && served.CheckSignatureFrom(signer) != nil {
+		return true
+	}
+	return !i.due(served) && served.CheckSignatureFrom(signer) == nil
+}
+
+// due reports whether two thirds of a certificate's life are over.
+func (i issuer) due(cert *x509.Certificate) bool {
+	life := cert.NotAfter.Sub(cert.NotBefore)
+	return !i.now().Before(cert.NotBefore.Add(life * 2 / 3))
+}
+
+func (i issuer) unexpired(certs []*x509.Certificate) []*x509.Certificate {
+	return slices.DeleteFunc(certs, func(c *x509.Certificate) bool { return !i.now().Before(c.NotAfter) })
+}
+
+func (i issuer) newAuthority() (*keyPair, error) {
+	template := &x509.Certificate{
+		Subject:               pkix.Name{CommonName: "muster-serving-ca"},
+		NotBefore:             i.now().Add(-backdating),
+		NotAfter:              i.now().Add(authorityLifetime),
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+		BasicConstraintsValid: true,
+		IsCA:                  true,
+		MaxPathLenZero:        true,
+	}
+	return sign(template, nil)
+}
+
+// newServing certifies the issuer's names and those of the certificate that
+// it replaces: two replicas which are asked for different names, as during an
+// upgrade, would otherwise replace each other's certificate for ever.
+func (i issuer) newServing(signer *keyPair, replaced *x509.Certificate) (*keyPair, error) {
+	names := slices.Clone(i.names)
+	if replaced != nil {
+		names = append(names, replaced.DNSNames...)
+		for _, ip := range replaced.IPAddresses {
+			names = append(names, ip.String())
+		}
+	}
+	slices.Sort(names)
+	template := &x509.Certificate{
+		Subject:     pkix.Name{CommonName: i.names[0]},
+		NotBefore:   i.now().Add(-backdating),
+		NotAfter:    earlier(i.now().Add(servingLifetime), signer.cert.NotAfter),
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	for _, name := range slices.Compact(names) {
+		if ip := net.ParseIP(name); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
+	}
+	return sign(template, signer)
+}
+
+// sign draws a key and certifies it; without a signer it signs itself.
+func sign(template *x509.Certificate, signer *keyPair) (*keyPair, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("draw a key for %s: %w", template.Subject.CommonName, err)
+	}
+	if template.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127)); err != nil {
+		return nil, fmt.Errorf("draw a serial number for %s: %w", template.Subject.CommonName, err)
+	}
+	parent, parentKey := template, key
+	if signer != nil {
+		parent, parentKey = signer.cert, signer.key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), parentKey)
+	if err != nil {
+		return nil, fmt.Errorf("sign the certificate of %s: %w", template.Subject.CommonName, err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("read the certificate of %s back: %w", template.Subject.CommonName, err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("encode the key of %s: %w", template.Subject.CommonName, err)
+	}
+	return &keyPair{
+		cert: cert, key: key,
+		certPEM: encodeCertificates([]*x509.Certificate{cert}),
+		keyPEM:  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
+	}, nil
+}
+
+func parseKeyPair(cert *x509.Certificate, keyPEM []byte) (*keyPair, error) {
+	block, _ := pem.Decode(keyPEM)
+	if cert == nil || block == nil {
+		return nil, errors.New("no certificate and key")
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, errors.New("private key does not parse")
+	}
+	key, ok := parsed.(*ecdsa.PrivateKey)
+	if !ok || !key.PublicKey.Equal(cert.PublicKey) {
+		return nil, errors.New("private key is not the certificate's")
+	}
+	return &keyPair{cert: cert, key: key, certPEM: encodeCertificates([]*x509.Certificate{cert}), keyPEM: keyPEM}, nil
+}
+
+// parseCertificates returns the certificates of a PEM bundle, skipping what
+// is none.
+func parseCertificates(bundle []byte) []*x509.Certificate {
+	var certs []*x509.Certificate
+	for block, rest := pem.Decode(bundle); block != nil; block, rest = pem.Decode(rest) {
+		if cert, err := x509.ParseCertificate(block.Bytes); err == nil {
+			certs = append(certs, cert)
+		}
+	}
+	return certs
+}
+
+func encodeCertificates(certs []*x509.Certificate) []byte {
+	var out []byte
+	for _, cert := range certs {
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})...)
+	}
+	return out
+}
+
+func firstCertificate(certs []*x509.Certificate) *x509.Certificate {
+	if len(certs) == 0 {
+		return nil
+	}
+	return certs[0]
+}
+
+// covers reports whether a certificate names every host in names.
+func covers(cert *x509.Certificate, names []string) bool {
+	return !slices.ContainsFunc(names, func(name string) bool { return cert.VerifyHostname(name) != nil })
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}

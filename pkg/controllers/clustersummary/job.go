@@ -1,0 +1,187 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package clustersummary
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
+	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
+	"github.com/muster-project/muster/pkg/controllers/clusterref"
+	"github.com/muster-project/muster/pkg/deploy"
+	"github.com/muster-project/muster/pkg/deploy/inventory"
+	"github.com/muster-project/muster/pkg/fleet"
+)
+
+// submit hands the summary's work to the cluster's own worker. What the worker
+// does is decided when it begins, from what is stored then.
+func (r *Reconciler) submit(ctx context.Context, ref fleet.Ref, name types.NamespacedName, fingerprint string) {
+	if !r.memory.activate(name, fingerprint) {
+		return
+	}
+	accepted := r.Workers.Submit(ref, name.String(), func(ctx context.Context) {
+		// Also after a panic, which the worker survives.
+		defer r.Trigger.Trigger(reconcile.Request{NamespacedName: name})
+		defer r.memory.deactivate(name)
+		r.work(ctx, name)
+	})
+	if !accepted {
+		r.memory.deactivate(name)
+		klog.FromContext(ctx).Info("The cluster's queue is full, the summary waits", "cluster", ref)
+	}
+}
+
+// work makes one pass for a summary, and remembers how it ended.
+func (r *Reconciler) work(ctx context.Context, name types.NamespacedName) {
+	summary := &configv1beta1.ClusterSummary{}
+	cluster := &libv1beta1.SveltosCluster{}
+	err := r.Client.Get(ctx, name, summary)
+	if err == nil {
+		err = r.Client.Get(ctx, types.NamespacedName{Namespace: summary.Spec.ClusterNamespace, Name: summary.Spec.ClusterName}, cluster)
+	}
+	if apierrors.IsNotFound(err) {
+		return
+	}
+	r.memory.begin(name)
+	o := outcome{uid: summary.UID}
+	if err == nil {
+		o.fingerprint, err = fingerprint(summary, cluster)
+	}
+	if err == nil {
+		err = r.pass(ctx, name, summary, cluster, &o)
+	}
+	o.err = err
+	o.ended = r.Now()
+	r.memory.end(name, o)
+	if o.failed() {
+		klog.FromContext(ctx).Info("Deployment did not end well", "summary", name, "error", errors.Join(o.err, resultError(o.result)))
+	}
+}
+
+// pass deploys or withdraws, as the summary asks for.
+func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, summary *configv1beta1.ClusterSummary, cluster *libv1beta1.SveltosCluster, o *outcome) error {
+	withdraw, err := r.isWithdrawal(ctx, summary)
+	if err != nil {
+		return err
+	}
+	if !withdraw && (!summary.DeletionTimestamp.IsZero() || cluster.Spec.Paused) {
+		return nil
+	}
+	target, err := r.connect(ctx, cluster)
+	if err != nil {
+		return err
+	}
+	revision, err := r.Revisions.Get(ctx, summary.Spec.ProfileRevision)
+	if err != nil {
+		return err
+	}
+	owner, err := ownerOf(summary)
+	if err != nil {
+		return err
+	}
+	if withdraw {
+		return r.withdraw(ctx, target, owner, deploy.Behavior(revision.Spec.StopMatchingBehavior), o)
+	}
+	data, err := templateData(cluster)
+	if err != nil {
+		return err
+	}
+	b := &requestBuilder{
+		host: r.Host, renderer: r.Renderer, data: data, namespace: cluster.Namespace, tenant: owner.Namespace,
+		reads: func(s sourceRef) { r.memory.reads(name, s) },
+	}
+	owner.Tier = revision.Spec.Tier
+	o.result = r.Deployer.Deploy(ctx, target, b.request(ctx, owner, summary.Name, revision.Name, revision.Spec))
+	r.wake(ctx, target.Ref, o.result.Requeue)
+	return nil
+}
+
+func (r *Reconciler) withdraw(ctx context.Context, target deploy.Cluster, owner inventory.Owner, behavior deploy.Behavior, o *outcome) error {
+	result, err := r.Deployer.Withdraw(ctx, target, owner.Key(), behavior)
+	r.wake(ctx, target.Ref, result.Requeue)
+	if err != nil {
+		return err
+	}
+	o.withdrawn = true
+	return nil
+}
+
+// connect finds the way to a cluster, and who answers there.
+func (r *Reconciler) connect(ctx context.Context, cluster *libv1beta1.SveltosCluster) (deploy.Cluster, error) {
+	ref := clusterref.Of(cluster.Namespace, cluster.Name)
+	connection, err := r.Clusters.Client(ctx, ref, fleet.Identity{})
+	if err != nil {
+		return deploy.Cluster{}, fmt.Errorf("connecting to %s: %w", ref, err)
+	}
+	id, err := connection.ClusterID(ctx)
+	if err != nil {
+		return deploy.Cluster{}, fmt.Errorf("asking %s who it is: %w", ref, err)
+	}
+	return deploy.Cluster{
+		Ref: ref, UID: cluster.UID, ID: id,
+		Config: connection.Config, Dynamic: connection.Dynamic,
+		Discovery: connection.Discovery, Mapper: connection.Mapper,
+	}, nil
+}
+
+// wake makes other profiles' summaries due: something was taken over from them,
+// or let go to them.
+func (r *Reconciler) wake(ctx context.Context, cluster fleet.Ref, owners []inventory.OwnerKey) {
+	for _, owner := range owners {
+		record, err := r.Inventories.Get(ctx, cluster, owner)
+		if err != nil || record == nil || record.Summary == "" {
+			continue
+		}
+		name := types.NamespacedName{Namespace: cluster.Namespace, Name: record.Summary}
+		r.memory.due(name)
+		r.Trigger.Trigger(reconcile.Request{NamespacedName: name})
+	}
+}
+
+// isWithdrawal tells a summary that the profile controller takes back, or whose
+// profile is going or gone, from one that somebody deleted by hand.
+func (r *Reconciler) isWithdrawal(ctx context.Context, summary *configv1beta1.ClusterSummary) (bool, error) {
+	if summary.Spec.Withdraw {
+		return true, nil
+	}
+	if summary.DeletionTimestamp.IsZero() {
+		return false, nil
+	}
+	owner, err := ownerOf(summary)
+	if err != nil {
+		return false, err
+	}
+	exists, deleting, err := r.profile(ctx, owner.Key())
+	return !exists || deleting, err
+}
+
+// ownerOf is the profile that a summary belongs to.
+func ownerOf(summary *configv1beta1.ClusterSummary) (inventory.Owner, error) {
+	controller := metav1.GetControllerOf(summary)
+	if controller == nil {
+		return inventory.Owner{}, fmt.Errorf("ClusterSummary %s/%s has no owner", summary.Namespace, summary.Name)
+	}
+	owner := inventory.Owner{Kind: controller.Kind, Name: controller.Name}
+	if owner.Kind == configv1beta1.KindProfile {
+		owner.Namespace = summary.Namespace
+	}
+	return owner, nil
+}
+
+// resultError joins what went wrong in a pass.
+func resultError(result deploy.Result) error {
+	failed := []error{result.Err}
+	for _, feature := range []deploy.Feature{deploy.Resources, deploy.Helm, deploy.Kustomize} {
+		failed = append(failed, result.Features[feature].Err)
+	}
+	return errors.Join(failed...)
+}

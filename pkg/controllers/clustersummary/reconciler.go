@@ -1,0 +1,244 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package clustersummary deploys profiles to clusters and withdraws them. Its
+// reconciler never waits for a managed cluster: the cluster's own worker does
+// the work, and wakes the reconciler when it is done.
+package clustersummary
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
+	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
+	"github.com/muster-project/muster/pkg/controllers/clusterref"
+	"github.com/muster-project/muster/pkg/controllers/trigger"
+	"github.com/muster-project/muster/pkg/deploy"
+	"github.com/muster-project/muster/pkg/deploy/inventory"
+	"github.com/muster-project/muster/pkg/deploy/revision"
+	"github.com/muster-project/muster/pkg/fleet"
+	"github.com/muster-project/muster/pkg/render"
+)
+
+// Options are what a Reconciler works with.
+type Options struct {
+	// Client reads from a cache and writes through the gate.
+	Client client.Client
+	// Host reads ConfigMaps and Secrets of the host, not through a cache.
+	Host        client.Reader
+	Clusters    *fleet.Clusters
+	Workers     *fleet.Workers
+	Deployer    *deploy.Deployer
+	Inventories *inventory.Store
+	Revisions   *revision.Store
+	Renderer    *render.Renderer
+	// Events go to the host cluster.
+	Events events.EventRecorder
+	// Trigger wakes the reconciler when a job has ended.
+	Trigger *trigger.Source[reconcile.Request]
+	// Now is the clock.
+	Now func() time.Time
+}
+
+// Reconciler keeps clusters as their ClusterSummaries say.
+type Reconciler struct {
+	Options
+	memory *memory
+}
+
+// New returns a Reconciler.
+func New(options Options) *Reconciler {
+	return &Reconciler{Options: options, memory: newMemory()}
+}
+
+// Reconcile decides what has to be done for one summary, has it done, and writes
+// down how far it is.
+func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	summary := &configv1beta1.ClusterSummary{}
+	err := r.Client.Get(ctx, request.NamespacedName, summary)
+	if apierrors.IsNotFound(err) {
+		r.memory.forget(request.NamespacedName)
+		return reconcile.Result{}, nil
+	}
+	if err != nil {
+		return reconcile.Result{}, fmt.Errorf("reading ClusterSummary %s: %w", request, err)
+	}
+	cluster, err := r.cluster(ctx, summary)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if !summary.DeletionTimestamp.IsZero() {
+		return r.reconcileDelete(ctx, summary, cluster)
+	}
+	if cluster == nil {
+		return reconcile.Result{}, nil
+	}
+	return r.reconcileNormal(ctx, summary, cluster)
+}
+
+// cluster reads the registration, which is nil if it is gone.
+func (r *Reconciler) cluster(ctx context.Context, summary *configv1beta1.ClusterSummary) (*libv1beta1.SveltosCluster, error) {
+	cluster := &libv1beta1.SveltosCluster{}
+	err := r.Client.Get(ctx, types.NamespacedName{Namespace: summary.Spec.ClusterNamespace, Name: summary.Spec.ClusterName}, cluster)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading SveltosCluster %s/%s: %w", summary.Spec.ClusterNamespace, summary.Spec.ClusterName, err)
+	}
+	return cluster, nil
+}
+
+func (r *Reconciler) reconcileNormal(ctx context.Context, summary *configv1beta1.ClusterSummary, cluster *libv1beta1.SveltosCluster) (reconcile.Result, error) {
+	if !controllerutil.ContainsFinalizer(summary, configv1beta1.ClusterSummaryFinalizer) {
+		// Before anything is deployed, so that nothing stays behind.
+		return reconcile.Result{}, r.patchFinalizer(ctx, summary, controllerutil.AddFinalizer)
+	}
+	name := client.ObjectKeyFromObject(summary)
+	print, err := fingerprint(summary, cluster)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	last, dirty := r.memory.last(name)
+	verdict, retry := decide(situation{
+		summary: summary, cluster: cluster, fingerprint: print, last: last, dirty: dirty, now: r.Now(),
+	})
+	if verdict == verdictWork {
+		r.submit(ctx, clusterref.OfSummary(summary), name, print)
+	}
+	if err := r.writeStatus(ctx, summary, cluster, verdict, last); err != nil {
+		return reconcile.Result{}, err
+	}
+	return reconcile.Result{RequeueAfter: retry}, nil
+}
+
+// reconcileDelete lets a summary go when nothing of it is left on the cluster,
+// when the cluster's registration is gone, which leaves its content, or when
+// somebody deleted it by hand: then it is made again.
+func (r *Reconciler) reconcileDelete(ctx context.Context, summary *configv1beta1.ClusterSummary, cluster *libv1beta1.SveltosCluster) (reconcile.Result, error) {
+	if !controllerutil.ContainsFinalizer(summary, configv1beta1.ClusterSummaryFinalizer) {
+		return reconcile.Result{}, nil
+	}
+	owner, err := ownerOf(summary)
+	if err != nil {
+		// Somebody took the owner away: whose content it was is not known here,
+		// but the profile is, and makes the summary again.
+		return reconcile.Result{}, r.patchFinalizer(ctx, summary, controllerutil.RemoveFinalizer)
+	}
+	if cluster == nil {
+		if err := r.Deployer.Forget(ctx, clusterref.OfSummary(summary), owner.Key()); err != nil {
+			return reconcile.Result{}, err
+		}
+		return reconcile.Result{}, r.patchFinalizer(ctx, summary, controllerutil.RemoveFinalizer)
+	}
+	withdrawal, err := r.isWithdrawal(ctx, summary)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	last, _ := r.memory.last(client.ObjectKeyFromObject(summary))
+	if !withdrawal || (last != nil && last.withdrawn && last.uid == summary.UID) {
+		return reconcile.Result{}, r.patchFinalizer(ctx, summary, controllerutil.RemoveFinalizer)
+	}
+	return r.keepWithdrawing(ctx, summary, cluster, last)
+}
+
+// keepWithdrawing waits for an unreachable cluster to return, and otherwise
+// tries until nothing is left.
+func (r *Reconciler) keepWithdrawing(ctx context.Context, summary *configv1beta1.ClusterSummary, cluster *libv1beta1.SveltosCluster, last *outcome) (reconcile.Result, error) {
+	var retry time.Duration
+	verdict := verdictWaitForCluster
+	if cluster.Status.Ready {
+		verdict = verdictWork
+		if last != nil && last.failed() {
+			retry = last.retryAt().Sub(r.Now())
+		}
+		if retry <= 0 {
+			print, err := fingerprint(summary, cluster)
+			if err != nil {
+				return reconcile.Result{}, err
+			}
+			r.submit(ctx, clusterref.OfSummary(summary), client.ObjectKeyFromObject(summary), print)
+			retry = lastRetry
+		}
+	}
+	if err := r.writeStatus(ctx, summary, cluster, verdict, last); err != nil {
+		return reconcile.Result{}, err
+	}
+	return reconcile.Result{RequeueAfter: retry}, nil
+}
+
+func (r *Reconciler) patchFinalizer(ctx context.Context, summary *configv1beta1.ClusterSummary, change func(client.Object, string) bool) error {
+	changed := summary.DeepCopy()
+	change(changed, configv1beta1.ClusterSummaryFinalizer)
+	patch := client.MergeFromWithOptions(summary, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Patch(ctx, changed, patch); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("changing the finalizers of ClusterSummary %s/%s: %w", summary.Namespace, summary.Name, err)
+	}
+	return nil
+}
+
+func (r *Reconciler) writeStatus(ctx context.Context, summary *configv1beta1.ClusterSummary, cluster *libv1beta1.SveltosCluster, v verdict, last *outcome) error {
+	status := desiredStatus(summary, cluster, v, last)
+	if apiequality.Semantic.DeepEqual(summary.Status, status) {
+		return nil
+	}
+	changed := summary.DeepCopy()
+	changed.Status = status
+	if err := r.Client.Status().Update(ctx, changed); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("writing the status of ClusterSummary %s/%s: %w", summary.Namespace, summary.Name, err)
+	}
+	r.announce(changed, summary.Status.Conditions)
+	return nil
+}
+
+// announce tells in an event when a deployment has succeeded or failed.
+func (r *Reconciler) announce(summary *configv1beta1.ClusterSummary, before []metav1.Condition) {
+	ready := meta.FindStatusCondition(summary.Status.Conditions, configv1beta1.ConditionReady)
+	was := meta.FindStatusCondition(before, configv1beta1.ConditionReady)
+	if ready == nil || (was != nil && was.Status == ready.Status && was.Reason == ready.Reason && was.Message == ready.Message) {
+		return
+	}
+	switch {
+	case ready.Status == metav1.ConditionTrue:
+		r.Events.Eventf(summary, nil, corev1.EventTypeNormal, ready.Reason, "Deploy", "Deployed to %s", clusterref.OfSummary(summary))
+	case configv1beta1.IsFailure(ready.Reason):
+		r.Events.Eventf(summary, nil, corev1.EventTypeWarning, ready.Reason, "Deploy", "%s", ready.Message)
+	}
+}
+
+// SourceChanged makes the summaries due that a ConfigMap or Secret of the host
+// is a source of, and wakes them.
+func (r *Reconciler) SourceChanged(kind string, name types.NamespacedName) {
+	for _, summary := range r.memory.changed(sourceRef{kind: kind, NamespacedName: name}) {
+		r.Trigger.Trigger(reconcile.Request{NamespacedName: summary})
+	}
+}
+
+// profile reports whether a profile exists, and whether it is being deleted.
+func (r *Reconciler) profile(ctx context.Context, owner inventory.OwnerKey) (exists, deleting bool, err error) {
+	var object client.Object = &configv1beta1.ClusterProfile{}
+	if owner.Kind == configv1beta1.KindProfile {
+		object = &configv1beta1.Profile{}
+	}
+	err = r.Client.Get(ctx, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}, object)
+	if apierrors.IsNotFound(err) {
+		return false, false, nil
+	}
+	if err != nil {
+		return false, false, fmt.Errorf("reading %s: %w", owner, err)
+	}
+	return true, !object.GetDeletionTimestamp().IsZero(), nil
+}

@@ -1,0 +1,195 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package clustersummary
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/muster-project/muster/pkg/deploy"
+)
+
+const (
+	firstRetry = time.Second
+	lastRetry  = time.Minute
+)
+
+// outcome is how the last job of a summary ended.
+type outcome struct {
+	// uid is the summary's: one that was made again under the same name starts
+	// anew.
+	uid types.UID
+	// fingerprint says what was deployed; see fingerprint.
+	fingerprint string
+	ended       time.Time
+	// failures counts the jobs in a row that failed.
+	failures int
+	// err is of no feature: the cluster cannot be reached, for example.
+	err    error
+	result deploy.Result
+	// withdrawn is true when nothing of the profile is left on the cluster.
+	withdrawn bool
+}
+
+func (o outcome) failed() bool {
+	return o.err != nil || !o.result.OK()
+}
+
+// retryAt is when a failed job is due again: after one second at first, then
+// after twice as long each time, up to a minute.
+func (o outcome) retryAt() time.Time {
+	wait := lastRetry
+	if shift := o.failures - 1; shift < 6 {
+		wait = min(firstRetry<<max(shift, 0), lastRetry)
+	}
+	return o.ended.Add(wait)
+}
+
+// sourceRef names a ConfigMap or Secret of the host.
+type sourceRef struct {
+	kind string
+	types.NamespacedName
+}
+
+// memory is what is known of each summary beyond what is stored. All of it is
+// found out again after a restart: one pass that has nothing to change.
+type memory struct {
+	mu        sync.Mutex
+	summaries map[types.NamespacedName]*remembered
+	// readers are the summaries whose last job read a source.
+	readers map[sourceRef]map[types.NamespacedName]bool
+}
+
+type remembered struct {
+	outcome *outcome
+	// dirty is set when a source changed, and cleared when a job begins to read.
+	dirty bool
+	// active is the fingerprint that a job was queued for, until it has ended:
+	// a reconciliation in between would only queue the same again.
+	active  string
+	sources []sourceRef
+}
+
+func newMemory() *memory {
+	return &memory{
+		summaries: map[types.NamespacedName]*remembered{},
+		readers:   map[sourceRef]map[types.NamespacedName]bool{},
+	}
+}
+
+func (m *memory) of(name types.NamespacedName) *remembered {
+	if m.summaries[name] == nil {
+		m.summaries[name] = &remembered{}
+	}
+	return m.summaries[name]
+}
+
+// last returns how the last job ended, or nil, and whether a source has changed
+// since it began.
+func (m *memory) last(name types.NamespacedName) (*outcome, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if known := m.summaries[name]; known != nil {
+		return known.outcome, known.dirty
+	}
+	return nil, false
+}
+
+// begin notes that a job is about to read its sources: what changes from here on
+// makes another job necessary.
+func (m *memory) begin(name types.NamespacedName) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := m.of(name)
+	known.dirty = false
+	m.drop(name, known)
+}
+
+// activate notes that a job is about to be queued, and reports false if the same
+// is queued or running already and nothing has changed since it began.
+func (m *memory) activate(name types.NamespacedName, fingerprint string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := m.of(name)
+	if known.active == fingerprint && !known.dirty {
+		return false
+	}
+	known.active = fingerprint
+	return true
+}
+
+// deactivate notes that a job has ended, or could not be queued.
+func (m *memory) deactivate(name types.NamespacedName) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.of(name).active = ""
+}
+
+// reads notes that the running job reads a source. It is called before the read,
+// so that no change can fall between the two.
+func (m *memory) reads(name types.NamespacedName, s sourceRef) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := m.of(name)
+	known.sources = append(known.sources, s)
+	if m.readers[s] == nil {
+		m.readers[s] = map[types.NamespacedName]bool{}
+	}
+	m.readers[s][name] = true
+}
+
+// end keeps the outcome of a job.
+func (m *memory) end(name types.NamespacedName, o outcome) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := m.of(name)
+	if o.failed() {
+		o.failures = 1
+		if known.outcome != nil && known.outcome.fingerprint == o.fingerprint {
+			o.failures += known.outcome.failures
+		}
+	}
+	known.outcome = &o
+}
+
+// changed marks all summaries that have read a source, and returns them.
+func (m *memory) changed(s sourceRef) []types.NamespacedName {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var names []types.NamespacedName
+	for name := range m.readers[s] {
+		m.of(name).dirty = true
+		names = append(names, name)
+	}
+	return names
+}
+
+// due marks one summary, whatever its sources.
+func (m *memory) due(name types.NamespacedName) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.of(name).dirty = true
+}
+
+// forget drops a summary that is gone.
+func (m *memory) forget(name types.NamespacedName) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if known := m.summaries[name]; known != nil {
+		m.drop(name, known)
+		delete(m.summaries, name)
+	}
+}
+
+func (m *memory) drop(name types.NamespacedName, known *remembered) {
+	for _, s := range known.sources {
+		delete(m.readers[s], name)
+		if len(m.readers[s]) == 0 {
+			delete(m.readers, s)
+		}
+	}
+	known.sources = nil
+}

@@ -1,0 +1,160 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package clustersummary
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
+	"github.com/muster-project/muster/pkg/deploy"
+	"github.com/muster-project/muster/pkg/deploy/inventory"
+	"github.com/muster-project/muster/pkg/deploy/release"
+	"github.com/muster-project/muster/pkg/render"
+)
+
+func failedResources(err error) *outcome {
+	return &outcome{ended: noon, failures: 2, result: deploy.Result{
+		Features: map[deploy.Feature]deploy.FeatureResult{deploy.Resources: {Err: err}},
+	}}
+}
+
+func deployed() *outcome {
+	return &outcome{ended: noon, result: deploy.Result{
+		Features: map[deploy.Feature]deploy.FeatureResult{
+			deploy.Resources: {Applied: 1, Hash: "h1"}, deploy.Helm: {Applied: 1, Hash: "h2"},
+		},
+		Record: &inventory.Record{
+			Objects: []inventory.Object{
+				{ObjectKey: inventory.ObjectKey{Kind: "ConfigMap", Name: "a"}, Version: "v1", Feature: "Resources"},
+				{ObjectKey: inventory.ObjectKey{Kind: "ConfigMap", Name: "b"}, Version: "v1", Feature: "Resources"},
+				{ObjectKey: inventory.ObjectKey{Group: "apps", Kind: "Deployment", Name: "c"}, Version: "v1", Feature: "Resources"},
+			},
+			Releases: []inventory.Release{{ReleaseKey: inventory.ReleaseKey{Namespace: "kyverno", Name: "kyverno-latest"}, Chart: "kyverno", Version: "3.3.3"}},
+		},
+	}}
+}
+
+func withBoth(summary *configv1beta1.ClusterSummary) *configv1beta1.ClusterSummary {
+	summary.Spec.ClusterProfileSpec.PolicyRefs = []configv1beta1.PolicyRef{{Kind: "ConfigMap", Name: "a"}}
+	summary.Spec.ClusterProfileSpec.HelmCharts = []configv1beta1.HelmChart{{ReleaseName: "kyverno-latest"}}
+	return summary
+}
+
+func readyOf(status configv1beta1.ClusterSummaryStatus) string {
+	ready := meta.FindStatusCondition(status.Conditions, configv1beta1.ConditionReady)
+	return string(ready.Status) + "/" + ready.Reason
+}
+
+func TestReadySaysWhatIsWrong(t *testing.T) {
+	conflict := &deploy.ConflictError{Object: "ConfigMap default/a", Owner: inventory.OwnerKey{Kind: "ClusterProfile", Name: "other"}}
+	passing := &deploy.ConflictError{Object: "ConfigMap default/a", Temporary: true}
+	tests := []struct {
+		name string
+		last *outcome
+		v    verdict
+		want string
+	}{
+		{"before the first job", nil, verdictWork, "False/Provisioning"},
+		{"all is there", deployed(), verdictNothing, "True/Provisioned"},
+		{"a change is being deployed", deployed(), verdictWork, "False/Provisioning"},
+		{"another profile has it", failedResources(fmt.Errorf("x: %w", conflict)), verdictRetryLater, "False/Conflict"},
+		{"another profile is letting go of it", failedResources(passing), verdictRetryLater, "False/Provisioning"},
+		{"something pruned is not gone yet", &outcome{result: deploy.Result{Err: &deploy.PendingError{}}}, verdictRetryLater, "False/Provisioning"},
+		{"a source is missing", failedResources(&SourceError{Kind: "ConfigMap", Err: errors.New("does not exist")}), verdictRetryLater, "False/SourceMissing"},
+		{"a source is broken", failedResources(&render.SourceError{Err: errors.New("no YAML")}), verdictRetryLater, "False/SourceInvalid"},
+		{"no such chart", failedResources(&release.ChartError{Reason: release.NotFound, Err: errors.New("no")}), verdictRetryLater, "False/SourceMissing"},
+		{"a chart that does not render", failedResources(&release.ChartError{Reason: release.Render, Err: errors.New("no")}), verdictRetryLater, "False/SourceInvalid"},
+		{"the repository is down", failedResources(&release.ChartError{Reason: release.Unreachable, Err: errors.New("no")}), verdictRetryLater, "False/Failed"},
+		{"the cluster could not be reached", &outcome{err: errors.New("no")}, verdictRetryLater, "False/Failed"},
+		{"the cluster is down", nil, verdictWaitForCluster, "False/ClusterUnreachable"},
+		{"the cluster is paused", nil, verdictPaused, "False/Paused"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			status := desiredStatus(withBoth(summaryOf(configv1beta1.SyncModeContinuous, 1)), readyCluster(), test.v, test.last)
+			if got := readyOf(status); got != test.want {
+				t.Errorf("Ready is %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+func TestAClusterThatGoesDownTakesNoReadinessBack(t *testing.T) {
+	for _, v := range []verdict{verdictWaitForCluster, verdictPaused} {
+		summary := summaryOf(configv1beta1.SyncModeContinuous, 1, provisioned(1))
+		if got := readyOf(desiredStatus(summary, readyCluster(), v, nil)); got != "True/Provisioned" {
+			t.Errorf("%s: Ready is %s, want it kept", v, got)
+		}
+		summary.Generation = 2
+		if got := readyOf(desiredStatus(summary, readyCluster(), v, nil)); got == "True/Provisioned" {
+			t.Errorf("%s: a spec that was never deployed passes for ready", v)
+		}
+	}
+}
+
+func TestFeatures(t *testing.T) {
+	status := desiredStatus(withBoth(summaryOf(configv1beta1.SyncModeContinuous, 1)), readyCluster(), verdictNothing, deployed())
+	var got []string
+	for _, f := range status.FeatureSummaries {
+		got = append(got, fmt.Sprintf("%s %s %s %v", f.FeatureID, f.Status, f.Hash, f.DeployedGroupVersionKind))
+	}
+	want := []string{"Resources Provisioned h1 [ConfigMap.v1. Deployment.v1.apps]", "Helm Provisioned h2 []"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("features (-want +got):\n%s", diff)
+	}
+	if len(status.HelmReleaseSummaries) != 1 || status.HelmReleaseSummaries[0].Status != configv1beta1.HelmChartStatusManaging {
+		t.Errorf("releases are %+v", status.HelmReleaseSummaries)
+	}
+	if first := status.FeatureSummaries[0].LastAppliedTime; first == nil || !first.Time.Equal(noon) {
+		t.Errorf("lastAppliedTime is %v, want %s", first, noon)
+	}
+}
+
+func TestAPassThatChangesNothingChangesNoStatus(t *testing.T) {
+	summary := withBoth(summaryOf(configv1beta1.SyncModeContinuous, 1))
+	summary.Status = desiredStatus(summary, readyCluster(), verdictNothing, deployed())
+	again := deployed()
+	again.ended = noon.Add(time.Hour)
+	for feature, result := range again.result.Features {
+		result.Applied = 0
+		again.result.Features[feature] = result
+	}
+	if diff := cmp.Diff(summary.Status, desiredStatus(summary, readyCluster(), verdictNothing, again)); diff != "" {
+		t.Errorf("status (-before +after):\n%s", diff)
+	}
+}
+
+func TestWithdrawalIsSaid(t *testing.T) {
+	summary := withBoth(summaryOf(configv1beta1.SyncModeContinuous, 2, provisioned(1)))
+	summary.Spec.Withdraw = true
+	now := metav1.NewTime(noon)
+	summary.DeletionTimestamp = &now
+	status := desiredStatus(summary, readyCluster(), verdictWaitForCluster, nil)
+	if got := readyOf(status); got != "False/Withdrawing" {
+		t.Errorf("Ready is %s", got)
+	}
+	status = desiredStatus(summary, readyCluster(), verdictWork, &outcome{ended: noon, withdrawn: true})
+	for _, feature := range status.FeatureSummaries {
+		if feature.Status != configv1beta1.FeatureStatusRemoved {
+			t.Errorf("feature %s is %s after the withdrawal", feature.FeatureID, feature.Status)
+		}
+	}
+}
+
+func TestMessagesAreBounded(t *testing.T) {
+	status := desiredStatus(withBoth(summaryOf(configv1beta1.SyncModeContinuous, 1)), readyCluster(), verdictRetryLater,
+		failedResources(errors.New(strings.Repeat("x", 1<<20))))
+	ready := meta.FindStatusCondition(status.Conditions, configv1beta1.ConditionReady)
+	if len(ready.Message) > maxMessage+16 || len(*status.FeatureSummaries[0].FailureMessage) > maxMessage+16 {
+		t.Errorf("messages of %d and %d bytes", len(ready.Message), len(*status.FeatureSummaries[0].FailureMessage))
+	}
+}

@@ -1,0 +1,149 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/client-go/tools/events"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/cluster"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/muster-project/muster/pkg/controllers/clusterset"
+	"github.com/muster-project/muster/pkg/controllers/clustersummary"
+	"github.com/muster-project/muster/pkg/controllers/profile"
+	"github.com/muster-project/muster/pkg/controllers/sveltoscluster"
+	"github.com/muster-project/muster/pkg/controllers/term"
+	"github.com/muster-project/muster/pkg/controllers/trigger"
+	"github.com/muster-project/muster/pkg/deploy"
+	"github.com/muster-project/muster/pkg/deploy/inventory"
+	"github.com/muster-project/muster/pkg/deploy/release"
+	"github.com/muster-project/muster/pkg/fleet"
+	"github.com/muster-project/muster/pkg/selection"
+)
+
+// parts are the pieces of one term.
+type parts struct {
+	*Dependencies
+	setChanges *trigger.Source[selection.SetKey]
+	workers    *fleet.Workers
+	prober     *fleet.Prober
+
+	clusters  *sveltoscluster.Reconciler
+	sets      *clusterset.Reconciler
+	profiles  *profile.Reconciler
+	summaries *clustersummary.Reconciler
+}
+
+func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Manager, host cluster.Cluster) (*parts, error) {
+	p := &parts{
+		Dependencies: d,
+		setChanges:   trigger.New[selection.SetKey](),
+		workers:      fleet.NewWorkers(fleet.WorkersOptions{}),
+	}
+	connections := fleet.NewClusters(fleet.Options{
+		Credentials: &sveltoscluster.Credentials{Clusters: mgr.GetClient(), Host: host.GetAPIReader(), Secrets: host.GetCache()},
+		Wrap:        d.Gate.Wrap,
+		UserAgent:   func() string { return d.userAgent(t) },
+	})
+	// Before the first set is looked at, so that no change falls in between.
+	context.AfterFunc(ctx, d.Index.OnChange(p.setChanges.Trigger))
+	brake, err := sveltoscluster.NewBrake(ctx, mgr.GetAPIReader(), clock.RealClock{}, func() { p.brakeChanged(ctx, mgr) })
+	if err != nil {
+		return nil, err
+	}
+	recorder := host.GetEventRecorder("muster")
+	p.clusters = &sveltoscluster.Reconciler{
+		Client: mgr.GetClient(), Events: recorder, Forget: connections.Forget,
+		Trigger: trigger.New[reconcile.Request](), Brake: brake, ForgetInventories: p.forgetInventories,
+	}
+	p.prober = fleet.NewProber(connections, p.clusters.Report, d.Prober)
+	p.clusters.Prober = p.prober
+	p.sets = &clusterset.Reconciler{
+		Live: mgr.GetAPIReader(), Status: mgr.GetClient().Status(), Index: d.Index,
+		WaitCurrent: d.WaitCurrent, Halted: brake.Halted, Events: recorder,
+	}
+	p.profiles = &profile.Reconciler{
+		Client: mgr.GetClient(), Members: d.Index, Revisions: d.Revisions, Events: recorder, Now: time.Now,
+	}
+	p.summaries = p.newSummaries(mgr, host, connections, recorder)
+	return p, nil
+}
+
+func (p *parts) newSummaries(mgr manager.Manager, host cluster.Cluster, connections *fleet.Clusters, recorder events.EventRecorder) *clustersummary.Reconciler {
+	return clustersummary.New(clustersummary.Options{
+		Client: mgr.GetClient(), Host: host.GetAPIReader(), Clusters: connections, Workers: p.workers,
+		Deployer: deploy.New(deploy.Options{
+			Inventory:   p.Inventories,
+			Charts:      release.NewManager(release.Options{Mirror: p.Mirror}),
+			OwnerExists: p.ownerExists(mgr),
+		}),
+		Inventories: p.Inventories, Revisions: p.Revisions, Renderer: p.Renderer,
+		Events: recorder, Trigger: trigger.New[reconcile.Request](), Now: time.Now,
+	})
+}
+
+// setup registers everything with the manager, which starts and ends it.
+func (p *parts) setup(ctx context.Context, mgr manager.Manager, host cluster.Cluster) error {
+	if err := errors.Join(
+		p.clusters.SetupWithManager(ctx, mgr, host.GetCache()),
+		p.sets.SetupWithManager(mgr, p.setChanges),
+		p.profiles.SetupWithManager(ctx, mgr),
+		p.summaries.SetupWithManager(ctx, mgr, host.GetCache()),
+		mgr.Add(manager.RunnableFunc(p.workers.Run)),
+		mgr.Add(manager.RunnableFunc(p.prober.Run)),
+		mgr.Add(manager.RunnableFunc(p.sweep)),
+	); err != nil {
+		return fmt.Errorf("setting up the controllers: %w", err)
+	}
+	return nil
+}
+
+// sweep removes what a term that was killed has left half written. Nobody waits
+// for it, and the next term tries again.
+func (p *parts) sweep(ctx context.Context) error {
+	swept, err := p.Records.Sweep(ctx)
+	if err != nil && ctx.Err() == nil {
+		klog.FromContext(ctx).Error(err, "Sweeping the records")
+	}
+	if swept > 0 {
+		klog.FromContext(ctx).Info("Removed what was left half written", "records", swept)
+	}
+	return nil
+}
+
+// brakeChanged wakes all sets. It is told from the prober, which must not wait.
+func (p *parts) brakeChanged(ctx context.Context, mgr manager.Manager) {
+	if err := clusterset.TriggerAll(ctx, mgr.GetClient(), p.setChanges); err != nil {
+		klog.FromContext(ctx).Error(err, "Waking the sets after the brake changed")
+	}
+}
+
+// forgetInventories drops all records of a cluster that is no longer registered.
+func (p *parts) forgetInventories(ctx context.Context, ref fleet.Ref) error {
+	records, err := p.Inventories.ForCluster(ctx, ref)
+	if err != nil {
+		return err
+	}
+	for _, record := range records {
+		if err := p.Inventories.Delete(ctx, ref, record.Owner.Key()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownerExists reports whether a profile that an object names as its owner is
+// there.
+func (p *parts) ownerExists(mgr manager.Manager) func(context.Context, inventory.OwnerKey) (bool, error) {
+	return func(ctx context.Context, owner inventory.OwnerKey) (bool, error) {
+		return profile.Exists(ctx, mgr.GetClient(), profile.Key{Kind: owner.Kind, Namespace: owner.Namespace, Name: owner.Name})
+	}
+}

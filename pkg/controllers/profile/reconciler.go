@@ -1,0 +1,249 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package profile
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
+	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
+	"github.com/muster-project/muster/pkg/controllers/clusterref"
+	"github.com/muster-project/muster/pkg/deploy/revision"
+	"github.com/muster-project/muster/pkg/fleet"
+)
+
+// keptRevisions is how many revisions a profile keeps beside those in use.
+const keptRevisions = 10
+
+// Members looks up registered clusters. *selection.Index does.
+type Members interface {
+	Members(selector labels.Selector, namespace string) []fleet.Member
+	Member(ref fleet.Ref) (fleet.Member, bool)
+}
+
+// Reconciler keeps the ClusterSummaries of profiles.
+type Reconciler struct {
+	// Client reads from a cache and writes through the gate.
+	Client client.Client
+	// Members has been filled before the reconciler starts: an empty fleet means
+	// that no cluster is registered.
+	Members   Members
+	Revisions *revision.Store
+	// Events go to the host cluster.
+	Events events.EventRecorder
+	// Now is the clock.
+	Now func() time.Time
+}
+
+// Reconcile brings the summaries and the status of one profile in line.
+func (r *Reconciler) Reconcile(ctx context.Context, key Key) (reconcile.Result, error) {
+	p, err := get(ctx, r.Client, key)
+	if apierrors.IsNotFound(err) {
+		return reconcile.Result{}, nil
+	}
+	if err != nil {
+		return reconcile.Result{}, fmt.Errorf("reading %s %s/%s: %w", key.Kind, key.Namespace, key.Name, err)
+	}
+	p = p.deepCopy()
+	summaries, err := r.summaries(ctx, p)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if !p.GetDeletionTimestamp().IsZero() {
+		return reconcile.Result{}, r.reconcileDelete(ctx, p, summaries)
+	}
+	return reconcile.Result{}, r.reconcileNormal(ctx, p, summaries)
+}
+
+func (r *Reconciler) summaries(ctx context.Context, p profile) ([]configv1beta1.ClusterSummary, error) {
+	list := &configv1beta1.ClusterSummaryList{}
+	if err := r.Client.List(ctx, list, client.MatchingFields{ownerIndex: indexValue(p.key())}); err != nil {
+		return nil, fmt.Errorf("listing the ClusterSummaries of %s %s: %w", p.kind, p.GetName(), err)
+	}
+	return list.Items, nil
+}
+
+func (r *Reconciler) reconcileNormal(ctx context.Context, p profile, summaries []configv1beta1.ClusterSummary) error {
+	// Before the first summary, so that a profile that is deleted at once cannot
+	// leave one behind.
+	if controllerutil.AddFinalizer(p.Object, p.finalizer) {
+		if err := r.Client.Update(ctx, p.Object); err != nil {
+			return fmt.Errorf("adding the finalizer to %s %s: %w", p.kind, p.GetName(), err)
+		}
+	}
+	m, err := r.matching(ctx, p, summaries)
+	if err != nil {
+		return err
+	}
+	revisionName, created, err := r.Revisions.Ensure(ctx, p.key(), p.spec, r.Now())
+	if err != nil {
+		return err
+	}
+	if err := r.reconcileSummaries(ctx, p, m, summaries, revisionName); err != nil {
+		return err
+	}
+	if err := r.writeStatus(ctx, p, m, summaries); err != nil {
+		return err
+	}
+	if !created {
+		return nil
+	}
+	return r.trim(ctx, p, summaries, revisionName)
+}
+
+// reconcileSummaries puts the profile on the clusters that it is for before it
+// takes it from those that it is not: a fail-over waits for nothing.
+func (r *Reconciler) reconcileSummaries(ctx context.Context, p profile, m matching, summaries []configv1beta1.ClusterSummary, revisionName string) error {
+	existing := make(map[fleet.Ref]*configv1beta1.ClusterSummary, len(summaries))
+	for i := range summaries {
+		existing[clusterref.OfSummary(&summaries[i])] = &summaries[i]
+	}
+	if err := r.ensure(ctx, p, m.clusters, existing, revisionName); err != nil {
+		return err
+	}
+	matched := make(map[fleet.Ref]bool, len(m.clusters))
+	for _, c := range m.clusters {
+		matched[c.member.Ref] = true
+	}
+	for i := range summaries {
+		if matched[clusterref.OfSummary(&summaries[i])] {
+			continue
+		}
+		if err := r.withdraw(ctx, &summaries[i], revisionName); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Reconciler) reconcileDelete(ctx context.Context, p profile, summaries []configv1beta1.ClusterSummary) error {
+	if !controllerutil.ContainsFinalizer(p.Object, p.finalizer) {
+		return nil
+	}
+	if len(summaries) > 0 {
+		revisionName, _, err := r.Revisions.Ensure(ctx, p.key(), p.spec, r.Now())
+		if err != nil {
+			return err
+		}
+		for i := range summaries {
+			if err := r.withdraw(ctx, &summaries[i], revisionName); err != nil {
+				return err
+			}
+		}
+		return r.writeStatus(ctx, p, matching{}, summaries)
+	}
+	if err := r.Revisions.Trim(ctx, p.key(), nil, 0); err != nil {
+		return err
+	}
+	controllerutil.RemoveFinalizer(p.Object, p.finalizer)
+	if err := r.Client.Update(ctx, p.Object); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("removing the finalizer of %s %s: %w", p.kind, p.GetName(), err)
+	}
+	return nil
+}
+
+// matching gathers what decides where the profile goes, and decides it.
+func (r *Reconciler) matching(ctx context.Context, p profile, summaries []configv1beta1.ClusterSummary) (matching, error) {
+	in := inputs{
+		namespace: p.GetNamespace(),
+		refs:      p.spec.ClusterRefs,
+		setKind:   configv1beta1.MatchCauseKind(p.setKind()),
+		setNames:  p.spec.SetRefs,
+		sets:      map[string]set{},
+		member:    r.Members.Member,
+		summaries: summaries,
+	}
+	selector, err := metav1.LabelSelectorAsSelector(&p.spec.ClusterSelector)
+	if err != nil {
+		return matching{}, fmt.Errorf("reading spec.clusterSelector of %s %s: %w", p.kind, p.GetName(), err)
+	}
+	if !selector.Empty() {
+		in.bySelector = r.Members.Members(selector, p.GetNamespace())
+	}
+	for _, name := range p.spec.SetRefs {
+		if in.sets[name], err = r.readSet(ctx, p, name); err != nil {
+			return matching{}, err
+		}
+	}
+	return resolve(in), nil
+}
+
+// readSet reads the persisted selection of a set.
+func (r *Reconciler) readSet(ctx context.Context, p profile, name string) (set, error) {
+	var object client.Object
+	var status *libv1beta1.ClusterSetStatus
+	if p.setKind() == libv1beta1.KindSet {
+		s := &libv1beta1.Set{}
+		object, status = s, &s.Status
+	} else {
+		s := &libv1beta1.ClusterSet{}
+		object, status = s, &s.Status
+	}
+	err := r.Client.Get(ctx, types.NamespacedName{Namespace: p.GetNamespace(), Name: name}, object)
+	if apierrors.IsNotFound(err) {
+		return set{}, nil
+	}
+	if err != nil {
+		return set{}, fmt.Errorf("reading %s %s: %w", p.setKind(), name, err)
+	}
+	if !object.GetDeletionTimestamp().IsZero() || status.ObservedGeneration == 0 {
+		return set{}, nil
+	}
+	return set{resolved: true, selected: clusterref.FromObjects(status.SelectedClusterRefs, p.GetNamespace())}, nil
+}
+
+func (r *Reconciler) writeStatus(ctx context.Context, p profile, m matching, summaries []configv1beta1.ClusterSummary) error {
+	status := desiredStatus(p, m, summaries)
+	if apiequality.Semantic.DeepEqual(*p.status, status) {
+		return nil
+	}
+	before := p.status.DeepCopy()
+	*p.status = status
+	if err := r.Client.Status().Update(ctx, p.Object); err != nil {
+		return fmt.Errorf("writing the status of %s %s: %w", p.kind, p.GetName(), err)
+	}
+	r.announce(p, before.Conditions)
+	return nil
+}
+
+// announce tells in an event of each condition that turned bad.
+func (r *Reconciler) announce(p profile, before []metav1.Condition) {
+	for _, condition := range p.status.Conditions {
+		bad := condition.Status == metav1.ConditionFalse
+		if condition.Type == configv1beta1.ConditionConflict {
+			bad = condition.Status == metav1.ConditionTrue
+		}
+		if condition.Type == configv1beta1.ConditionReady {
+			bad = bad && condition.Reason == configv1beta1.ReasonFailed
+		}
+		was := meta.FindStatusCondition(before, condition.Type)
+		if !bad || (was != nil && was.Status == condition.Status && was.Reason == condition.Reason) {
+			continue
+		}
+		r.Events.Eventf(p.Object, nil, corev1.EventTypeWarning, condition.Reason, "Match", "%s", condition.Message)
+	}
+}
+
+// trim forgets old revisions. What a summary still has is kept however old.
+func (r *Reconciler) trim(ctx context.Context, p profile, summaries []configv1beta1.ClusterSummary, revisionName string) error {
+	inUse := map[string]bool{revisionName: true}
+	for i := range summaries {
+		inUse[summaries[i].Spec.ProfileRevision] = true
+	}
+	return r.Revisions.Trim(ctx, p.key(), inUse, keptRevisions)
+}

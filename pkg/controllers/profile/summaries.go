@@ -1,0 +1,217 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package profile
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
+	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
+	"github.com/muster-project/muster/pkg/controllers/clusterref"
+	"github.com/muster-project/muster/pkg/fleet"
+)
+
+const (
+	maxNameLength  = 253
+	maxLabelLength = 63
+)
+
+// summaryName is upstream's name for the summary of a profile on a cluster.
+func summaryName(key Key, cluster string) string {
+	name := key.Name + "-sveltos-" + cluster
+	if key.Kind == configv1beta1.KindProfile {
+		name = "p--" + name
+	}
+	return shorten(name, maxNameLength)
+}
+
+// shorten keeps names and label values within their limit, and apart.
+func shorten(name string, limit int) string {
+	if len(name) <= limit {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	suffix := "-" + hex.EncodeToString(sum[:5])
+	return name[:limit-len(suffix)] + suffix
+}
+
+// summaryLabels are upstream's labels of a summary.
+func summaryLabels(key Key, cluster string) map[string]string {
+	nameLabel := libv1beta1.LabelClusterProfileName
+	if key.Kind == configv1beta1.KindProfile {
+		nameLabel = libv1beta1.LabelProfileName
+	}
+	return map[string]string{
+		nameLabel:                   shorten(key.Name, maxLabelLength),
+		libv1beta1.LabelClusterName: shorten(cluster, maxLabelLength),
+		libv1beta1.LabelClusterType: string(libv1beta1.ClusterTypeSveltos),
+	}
+}
+
+// desiredSummary is the summary of p on a matching cluster. current is the one
+// that exists, or nil.
+func desiredSummary(p profile, m match, revisionName string, current *configv1beta1.ClusterSummary) *configv1beta1.ClusterSummary {
+	summary := &configv1beta1.ClusterSummary{
+		ObjectMeta: metav1.ObjectMeta{Namespace: m.member.Namespace, Name: summaryName(p.key(), m.member.Name)},
+	}
+	if current != nil {
+		summary = current.DeepCopy()
+	}
+	if summary.Labels == nil {
+		summary.Labels = map[string]string{}
+	}
+	maps.Copy(summary.Labels, summaryLabels(p.key(), m.member.Name))
+	summary.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(p.Object, p.gvk())}
+	// What is shown of the revision is filled in by the server.
+	summary.Spec.ClusterProfileSpec = configv1beta1.ProfileSpec{}
+	summary.Spec.ClusterNamespace = m.member.Namespace
+	summary.Spec.ClusterName = m.member.Name
+	summary.Spec.ClusterType = libv1beta1.ClusterTypeSveltos
+	summary.Spec.MatchedBy = m.causes
+	if current == nil || !frozen(p, current) {
+		summary.Spec.ProfileRevision = revisionName
+	}
+	return summary
+}
+
+// frozen reports whether a summary keeps its revision whatever the profile says
+// now: it was deployed once, and OneTime means once. A profile that becomes
+// OneTime is deployed one more time, as it then is.
+func frozen(p profile, current *configv1beta1.ClusterSummary) bool {
+	return p.spec.SyncMode == configv1beta1.SyncModeOneTime &&
+		current.Spec.ClusterProfileSpec.SyncMode == configv1beta1.SyncModeOneTime &&
+		meta.IsStatusConditionTrue(current.Status.Conditions, configv1beta1.ConditionReady)
+}
+
+// ensure makes the summaries of the matching clusters what they should be.
+func (r *Reconciler) ensure(ctx context.Context, p profile, clusters []match, existing map[fleet.Ref]*configv1beta1.ClusterSummary, revisionName string) error {
+	for _, m := range clusters {
+		current := existing[m.member.Ref]
+		// A withdrawal that has begun ends first: what it deletes must not be
+		// applied again beneath it. The end of it wakes this profile.
+		if current != nil && !current.DeletionTimestamp.IsZero() {
+			continue
+		}
+		if current != nil && current.Spec.Withdraw {
+			if err := r.remove(ctx, current); err != nil {
+				return err
+			}
+			continue
+		}
+		desired := desiredSummary(p, m, revisionName, current)
+		if err := r.apply(ctx, p, current, desired); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Reconciler) apply(ctx context.Context, p profile, current, desired *configv1beta1.ClusterSummary) error {
+	if current == nil {
+		err := r.Client.Create(ctx, desired)
+		if apierrors.IsAlreadyExists(err) {
+			return r.explainCollision(ctx, p, desired)
+		}
+		if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+			// The cluster's registration goes with its namespace, and wakes this
+			// profile when it has gone.
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("creating ClusterSummary %s/%s: %w", desired.Namespace, desired.Name, err)
+		}
+		klog.FromContext(ctx).Info("Profile matches cluster", "cluster", clusterref.OfSummary(desired), "causes", desired.Spec.MatchedBy)
+		return nil
+	}
+	if sameSummary(current, desired) {
+		return nil
+	}
+	if err := r.Client.Update(ctx, desired); err != nil {
+		return fmt.Errorf("updating ClusterSummary %s/%s: %w", desired.Namespace, desired.Name, err)
+	}
+	return nil
+}
+
+// sameSummary compares what the profile decides about a summary.
+func sameSummary(current, desired *configv1beta1.ClusterSummary) bool {
+	return apiequality.Semantic.DeepEqual(current.Labels, desired.Labels) &&
+		apiequality.Semantic.DeepEqual(current.OwnerReferences, desired.OwnerReferences) &&
+		current.Spec.ProfileRevision == desired.Spec.ProfileRevision &&
+		current.Spec.Withdraw == desired.Spec.Withdraw &&
+		apiequality.Semantic.DeepEqual(current.Spec.MatchedBy, desired.Spec.MatchedBy)
+}
+
+// explainCollision says why a summary could not be created: upstream's names
+// are not unique ("a-sveltos-b" on "c", and "a" on "b-sveltos-c").
+func (r *Reconciler) explainCollision(ctx context.Context, p profile, desired *configv1beta1.ClusterSummary) error {
+	other := &configv1beta1.ClusterSummary{}
+	if err := r.Client.Get(ctx, client.ObjectKeyFromObject(desired), other); err != nil {
+		return fmt.Errorf("reading ClusterSummary %s/%s, which exists already: %w", desired.Namespace, desired.Name, err)
+	}
+	if ownerIndexValue(other) == indexValue(p.key()) {
+		return fmt.Errorf("ClusterSummary %s/%s exists already and is about to be seen here", desired.Namespace, desired.Name)
+	}
+	return fmt.Errorf("ClusterSummary %s/%s is that of %s on %s: two names collide; rename the profile or the cluster",
+		desired.Namespace, desired.Name, ownerIndexValue(other), clusterref.OfSummary(other))
+}
+
+// withdraw takes the profile back from the clusters that it no longer matches.
+// The latest revision says what becomes of the content there.
+func (r *Reconciler) withdraw(ctx context.Context, summary *configv1beta1.ClusterSummary, revisionName string) error {
+	if !summary.Spec.Withdraw {
+		marked := summary.DeepCopy()
+		marked.Spec.ClusterProfileSpec = configv1beta1.ProfileSpec{}
+		marked.Spec.Withdraw = true
+		marked.Spec.ProfileRevision = revisionName
+		if err := r.Client.Update(ctx, marked); err != nil {
+			return fmt.Errorf("marking ClusterSummary %s/%s for withdrawal: %w", summary.Namespace, summary.Name, err)
+		}
+		klog.FromContext(ctx).Info("Profile no longer matches cluster", "cluster", clusterref.OfSummary(summary))
+		summary = marked
+	}
+	return r.remove(ctx, summary)
+}
+
+// remove deletes a summary; its finalizer keeps it until the withdrawal is done.
+func (r *Reconciler) remove(ctx context.Context, summary *configv1beta1.ClusterSummary) error {
+	if !summary.DeletionTimestamp.IsZero() {
+		return nil
+	}
+	err := r.Client.Delete(ctx, summary, client.Preconditions{UID: &summary.UID})
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting ClusterSummary %s/%s: %w", summary.Namespace, summary.Name, err)
+	}
+	return nil
+}
+
+// ownerIndex finds the summaries of a profile, by its kind and name and not by
+// its UID: a profile that was made again takes over what it finds.
+const ownerIndex = "owner"
+
+func indexValue(key Key) string {
+	return key.Kind + "/" + key.Namespace + "/" + key.Name
+}
+
+func ownerIndexValue(object client.Object) string {
+	summary, ok := object.(*configv1beta1.ClusterSummary)
+	if !ok {
+		return ""
+	}
+	for _, key := range ownerKeys(summary) {
+		return indexValue(key)
+	}
+	return ""
+}

@@ -1,0 +1,221 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package sveltoscluster writes what the prober finds out about the registered
+// clusters to their status.
+package sveltoscluster
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
+	"github.com/muster-project/muster/pkg/controllers/clusterref"
+	"github.com/muster-project/muster/pkg/controllers/trigger"
+	"github.com/muster-project/muster/pkg/fleet"
+)
+
+var secretKind = corev1.SchemeGroupVersion.WithKind("Secret")
+
+// clusterIDIndex finds the registrations of one cluster.
+const clusterIDIndex = "status.clusterID"
+
+// Prober is the part of fleet.Prober that the reconciler drives.
+type Prober interface {
+	Set(fleet.Target)
+	Remove(fleet.Ref)
+	ProbeNow(fleet.Ref)
+}
+
+// Reconciler keeps the prober's targets equal to the registrations, and the
+// registrations' status equal to the prober's findings.
+type Reconciler struct {
+	// Client reads SveltosClusters from a cache and writes through the gate.
+	Client client.Client
+	// Events go to the host cluster.
+	Events events.EventRecorder
+	// Forget drops the connections of a cluster that is gone or whose
+	// registration changed.
+	Forget func(fleet.Ref)
+	// Prober probes what it is told to.
+	Prober Prober
+	// Trigger wakes the reconciler when the prober has found something out.
+	Trigger *trigger.Source[reconcile.Request]
+	// Brake is told of every finding before it is written, so that it knows of a
+	// mass failure before the first set can move because of it.
+	Brake *Brake
+	// ForgetInventories drops what is remembered of the content of a cluster
+	// whose registration is gone, which leaves that content.
+	ForgetInventories func(context.Context, fleet.Ref) error
+
+	mu     sync.Mutex
+	health map[fleet.Ref]fleet.Health
+}
+
+// Report takes a finding of the prober. It does not block.
+func (r *Reconciler) Report(ref fleet.Ref, health fleet.Health) {
+	r.mu.Lock()
+	if r.health == nil {
+		r.health = map[fleet.Ref]fleet.Health{}
+	}
+	r.health[ref] = health
+	r.mu.Unlock()
+	r.Brake.Observe(ref, health)
+	r.Trigger.Trigger(reconcile.Request{NamespacedName: client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}})
+}
+
+// Reconcile brings one registration and its probing in line.
+func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	ref := clusterref.Of(request.Namespace, request.Name)
+	cluster := &libv1beta1.SveltosCluster{}
+	err := r.Client.Get(ctx, request.NamespacedName, cluster)
+	if apierrors.IsNotFound(err) || (err == nil && !cluster.DeletionTimestamp.IsZero()) {
+		return reconcile.Result{}, r.stop(ctx, ref)
+	}
+	if err != nil {
+		return reconcile.Result{}, fmt.Errorf("reading SveltosCluster %s: %w", request, err)
+	}
+	r.Prober.Set(fleet.Target{
+		Ref:              ref,
+		UID:              cluster.UID,
+		FailureThreshold: int(cluster.Spec.ConsecutiveFailureThreshold),
+		Health:           healthOf(cluster),
+	})
+	if observed := cluster.Status.ObservedGeneration; observed != 0 && observed != cluster.Generation {
+		// It may name another Secret now.
+		r.Forget(ref)
+		r.Prober.ProbeNow(ref)
+	}
+	health, known := r.lastHealth(ref)
+	if !known {
+		return reconcile.Result{}, nil
+	}
+	return reconcile.Result{}, r.write(ctx, cluster, health)
+}
+
+// stop ends everything that runs for a registration that is gone.
+func (r *Reconciler) stop(ctx context.Context, ref fleet.Ref) error {
+	r.Prober.Remove(ref)
+	r.Forget(ref)
+	r.Brake.Forget(ref)
+	r.mu.Lock()
+	delete(r.health, ref)
+	r.mu.Unlock()
+	return r.ForgetInventories(ctx, ref)
+}
+
+func (r *Reconciler) lastHealth(ref fleet.Ref) (fleet.Health, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	health, known := r.health[ref]
+	return health, known
+}
+
+// write brings the status, then the version label, to what health says; status
+// first, since fail-over waits for it.
+func (r *Reconciler) write(ctx context.Context, cluster *libv1beta1.SveltosCluster, health fleet.Health) error {
+	duplicates, err := r.duplicates(ctx, cluster, health.ID)
+	if err != nil {
+		return err
+	}
+	status := desiredStatus(cluster, health, duplicates)
+	if !apiequality.Semantic.DeepEqual(cluster.Status, status) {
+		before := cluster.DeepCopy()
+		cluster.Status = status
+		if err := r.Client.Status().Update(ctx, cluster); err != nil {
+			return fmt.Errorf("writing the status of SveltosCluster %s/%s: %w", cluster.Namespace, cluster.Name, err)
+		}
+		r.announce(ctx, before, cluster)
+	}
+	if health.Version == "" || cluster.Labels[libv1beta1.LabelK8sVersion] == health.Version {
+		return nil
+	}
+	patch := client.MergeFrom(cluster.DeepCopy())
+	if cluster.Labels == nil {
+		cluster.Labels = map[string]string{}
+	}
+	cluster.Labels[libv1beta1.LabelK8sVersion] = health.Version
+	if err := r.Client.Patch(ctx, cluster, patch); err != nil {
+		return fmt.Errorf("labelling SveltosCluster %s/%s with its version: %w", cluster.Namespace, cluster.Name, err)
+	}
+	return nil
+}
+
+// duplicates names the other registrations of the cluster that answers. They
+// are woken by onIdentity.
+func (r *Reconciler) duplicates(ctx context.Context, cluster *libv1beta1.SveltosCluster, id fleet.ClusterID) ([]string, error) {
+	others, err := r.registrationsOf(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for i := range others {
+		if others[i].UID != cluster.UID {
+			names = append(names, others[i].Namespace+"/"+others[i].Name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// registrationsOf are all that have last been answered by this cluster.
+func (r *Reconciler) registrationsOf(ctx context.Context, id fleet.ClusterID) ([]libv1beta1.SveltosCluster, error) {
+	if id == "" {
+		return nil, nil
+	}
+	list := &libv1beta1.SveltosClusterList{}
+	if err := r.Client.List(ctx, list, client.MatchingFields{clusterIDIndex: string(id)}); err != nil {
+		return nil, fmt.Errorf("looking for the registrations of cluster %s: %w", id, err)
+	}
+	return list.Items, nil
+}
+
+// announce tells of what changed where people look: in events, and in the log.
+func (r *Reconciler) announce(ctx context.Context, before, after *libv1beta1.SveltosCluster) {
+	logger := klog.FromContext(ctx)
+	if before.Status.Ready != after.Status.Ready {
+		logger.Info("Cluster readiness changed", "ready", after.Status.Ready, "failures", after.Status.ConnectionFailures)
+	}
+	for _, condition := range after.Status.Conditions {
+		was := meta.FindStatusCondition(before.Status.Conditions, condition.Type)
+		if was != nil && was.Status == condition.Status {
+			continue
+		}
+		if eventType, reason := eventOf(condition.Type, string(condition.Status)); reason != "" {
+			note := condition.Message
+			if note == "" {
+				note = "Kubernetes " + after.Status.Version
+			}
+			r.Events.Eventf(after, nil, eventType, reason, "Probe", "%s", note)
+		}
+	}
+}
+
+// eventOf is the event that tells of a condition's new status; none where
+// nobody has to know.
+func eventOf(condition, status string) (eventType, reason string) {
+	switch condition + "=" + status {
+	case libv1beta1.ConditionReady + "=True":
+		return corev1.EventTypeNormal, "ClusterReady"
+	case libv1beta1.ConditionReady + "=False":
+		return corev1.EventTypeWarning, "ClusterNotReady"
+	case libv1beta1.ConditionCredentialsValid + "=False":
+		return corev1.EventTypeWarning, "CredentialsInvalid"
+	case libv1beta1.ConditionDuplicateRegistration + "=True":
+		return corev1.EventTypeWarning, "DuplicateRegistration"
+	case libv1beta1.ConditionIdentityChanged + "=True":
+		return corev1.EventTypeWarning, "IdentityChanged"
+	}
+	return "", ""
+}

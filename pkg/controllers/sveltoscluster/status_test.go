@@ -1,0 +1,218 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package sveltoscluster
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
+	"github.com/muster-project/muster/pkg/fleet"
+)
+
+func registration() *libv1beta1.SveltosCluster {
+	return &libv1beta1.SveltosCluster{ObjectMeta: metav1.ObjectMeta{Namespace: "civo", Name: "cluster1", Generation: 7}}
+}
+
+func conditionString(status libv1beta1.SveltosClusterStatus, conditionType string) string {
+	condition := meta.FindStatusCondition(status.Conditions, conditionType)
+	if condition == nil {
+		return "absent"
+	}
+	return string(condition.Status) + "/" + condition.Reason
+}
+
+func TestDesiredStatus(t *testing.T) {
+	up := fleet.Health{Ready: true, EverReady: true, Version: "v1.37.0", ID: "id"}
+	tests := []struct {
+		name        string
+		health      fleet.Health
+		ready       string
+		credentials string
+		everReady   string
+		connection  libv1beta1.ConnectionStatus
+		failures    int32
+		message     string
+	}{
+		{
+			name:  "not probed yet",
+			ready: "Unknown/NotProbed", credentials: "Unknown/NotProbed", everReady: "absent",
+			connection: libv1beta1.ConnectionHealthy,
+		},
+		{
+			name: "up", health: up,
+			ready: "True/Reachable", credentials: "True/CredentialsAccepted", everReady: "True/Reachable",
+			connection: libv1beta1.ConnectionHealthy,
+		},
+		{
+			name:   "one probe failed",
+			health: fleet.Health{Ready: true, EverReady: true, Failures: 1, Message: "connection refused"},
+			ready:  "True/ProbeFailing", credentials: "True/CredentialsAccepted", everReady: "True/Reachable",
+			connection: libv1beta1.ConnectionHealthy, failures: 1, message: "connection refused",
+		},
+		{
+			name:   "down",
+			health: fleet.Health{EverReady: true, Down: true, Failures: 3, Message: "connection refused"},
+			ready:  "False/Unreachable", credentials: "True/CredentialsAccepted", everReady: "True/Reachable",
+			connection: libv1beta1.ConnectionDown, failures: 3, message: "connection refused",
+		},
+		{
+			name:   "down for long: written once, not at every probe",
+			health: fleet.Health{EverReady: true, Down: true, Failures: 3000, Message: "connection refused"},
+			ready:  "False/Unreachable", credentials: "True/CredentialsAccepted", everReady: "True/Reachable",
+			connection: libv1beta1.ConnectionDown, failures: 3, message: "connection refused",
+		},
+		{
+			name:   "back, not for long enough",
+			health: fleet.Health{EverReady: true, Down: true},
+			ready:  "False/Stabilizing", credentials: "True/CredentialsAccepted", everReady: "True/Reachable",
+			connection: libv1beta1.ConnectionDown,
+		},
+		{
+			name:   "credentials refused by a ready cluster move nothing",
+			health: fleet.Health{Ready: true, EverReady: true, CredentialsInvalid: true, Message: "401"},
+			ready:  "True/Reachable", credentials: "False/CredentialsInvalid", everReady: "True/Reachable",
+			connection: libv1beta1.ConnectionHealthy, message: "401",
+		},
+		{
+			name:   "credentials never worked",
+			health: fleet.Health{CredentialsInvalid: true, Message: "no such Secret"},
+			ready:  "False/CredentialsInvalid", credentials: "False/CredentialsInvalid", everReady: "absent",
+			connection: libv1beta1.ConnectionHealthy, message: "no such Secret",
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			status := desiredStatus(registration(), test.health, nil)
+			got := map[string]any{
+				"ready":       conditionString(status, libv1beta1.ConditionReady),
+				"credentials": conditionString(status, libv1beta1.ConditionCredentialsValid),
+				"everReady":   conditionString(status, libv1beta1.ConditionHasBeenReady),
+				"connection":  status.ConnectionStatus,
+				"failures":    status.ConnectionFailures,
+				"message":     "",
+			}
+			if status.FailureMessage != nil {
+				got["message"] = *status.FailureMessage
+			}
+			want := map[string]any{
+				"ready": test.ready, "credentials": test.credentials, "everReady": test.everReady,
+				"connection": test.connection, "failures": test.failures, "message": test.message,
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("status (-want +got):\n%s", diff)
+			}
+			if status.ObservedGeneration != 7 {
+				t.Errorf("observedGeneration is %d, want 7", status.ObservedGeneration)
+			}
+		})
+	}
+}
+
+func TestStatusIsStable(t *testing.T) {
+	cluster := registration()
+	health := fleet.Health{Ready: true, EverReady: true, Version: "v1.37.0", ID: "id"}
+	cluster.Status = desiredStatus(cluster, health, nil)
+	if diff := cmp.Diff(cluster.Status, desiredStatus(cluster, health, nil)); diff != "" {
+		t.Errorf("the same health changes the status, which would be written for ever:\n%s", diff)
+	}
+}
+
+func TestThresholdBoundsTheCount(t *testing.T) {
+	cluster := registration()
+	cluster.Spec.ConsecutiveFailureThreshold = 5
+	if got := desiredStatus(cluster, fleet.Health{Failures: 9}, nil).ConnectionFailures; got != 5 {
+		t.Errorf("connectionFailures is %d, want the threshold 5", got)
+	}
+}
+
+func TestIdentity(t *testing.T) {
+	cluster := registration()
+	status := desiredStatus(cluster, fleet.Health{ID: "one"}, nil)
+	if got := conditionString(status, libv1beta1.ConditionIdentityChanged); got != "False/IdentityKnown" || status.ClusterID != "one" {
+		t.Errorf("first sight: %s, ID %q", got, status.ClusterID)
+	}
+	cluster.Status = status
+	status = desiredStatus(cluster, fleet.Health{ID: "two"}, nil)
+	if got := conditionString(status, libv1beta1.ConditionIdentityChanged); got != "True/OtherCluster" || status.ClusterID != "two" {
+		t.Errorf("another cluster: %s, ID %q", got, status.ClusterID)
+	}
+	cluster.Status = status
+	if got := conditionString(desiredStatus(cluster, fleet.Health{ID: "two"}, nil), libv1beta1.ConditionIdentityChanged); got != "True/OtherCluster" {
+		t.Errorf("the next status forgets that the cluster changed: %s", got)
+	}
+	if got := desiredStatus(cluster, fleet.Health{}, nil).ClusterID; got != "two" {
+		t.Errorf("a cluster that does not answer loses its ID: %q", got)
+	}
+}
+
+func TestDuplicatesAreNamed(t *testing.T) {
+	status := desiredStatus(registration(), fleet.Health{ID: "id"}, []string{"civo/cluster2"})
+	condition := meta.FindStatusCondition(status.Conditions, libv1beta1.ConditionDuplicateRegistration)
+	if condition == nil || condition.Status != metav1.ConditionTrue || !strings.Contains(condition.Message, "civo/cluster2") {
+		t.Errorf("condition is %v, want it true with the other registration in it", condition)
+	}
+	if got := conditionString(desiredStatus(registration(), fleet.Health{ID: "id"}, nil), libv1beta1.ConditionDuplicateRegistration); got != "False/Unique" {
+		t.Errorf("alone: %s", got)
+	}
+}
+
+func TestHealthSurvivesARestart(t *testing.T) {
+	for _, health := range []fleet.Health{
+		{},
+		{Ready: true, EverReady: true, Version: "v1.37.0", ID: "id"},
+		{EverReady: true, Down: true, Failures: 3, Message: "refused", Version: "v1.37.0", ID: "id"},
+		{Ready: true, EverReady: true, CredentialsInvalid: true, Message: "401", ID: "id"},
+	} {
+		cluster := registration()
+		cluster.Status = desiredStatus(cluster, health, nil)
+		if diff := cmp.Diff(health, healthOf(cluster)); diff != "" {
+			t.Errorf("health read back from the status (-want +got):\n%s", diff)
+		}
+	}
+}
+
+func TestKubeconfigIn(t *testing.T) {
+	secret := func(data map[string]string) *corev1.Secret {
+		s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "civo", Name: "s"}, Data: map[string][]byte{}}
+		for k, v := range data {
+			s.Data[k] = []byte(v)
+		}
+		return s
+	}
+	tests := []struct {
+		name    string
+		data    map[string]string
+		key     string
+		want    string
+		wantErr string
+	}{
+		{name: "the only key", data: map[string]string{"x": "1"}, want: "1"},
+		{name: "upstream's key among others", data: map[string]string{"a": "0", "kubeconfig": "1"}, want: "1"},
+		{name: "a renewed one first", data: map[string]string{"re-kubeconfig": "2", "kubeconfig": "1"}, want: "2"},
+		{name: "else the first", data: map[string]string{"b": "2", "a": "1"}, want: "1"},
+		{name: "the named key", data: map[string]string{"kubeconfig": "1", "mine": "2"}, key: "mine", want: "2"},
+		{name: "a named key that is missing", data: map[string]string{"kubeconfig": "1"}, key: "mine", wantErr: `no key "mine"`},
+		{name: "nothing", wantErr: "has no data"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := kubeconfigIn(secret(test.data), test.key)
+			if test.wantErr != "" {
+				if err == nil || !strings.Contains(err.Error(), test.wantErr) || !strings.Contains(err.Error(), "civo/s") {
+					t.Errorf("error is %v, want one with %q and the Secret's name", err, test.wantErr)
+				}
+				return
+			}
+			if err != nil || string(got) != test.want {
+				t.Errorf("got %q, %v; want %q", got, err, test.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,307 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package options turns flags into the configuration of the server.
+package options
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/api/validation"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	genericoptions "k8s.io/apiserver/pkg/server/options"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	cliflag "k8s.io/component-base/cli/flag"
+	logsapi "k8s.io/component-base/logs/api/v1"
+
+	"github.com/muster-project/muster/pkg/apiserver/scheme"
+	"github.com/muster-project/muster/pkg/apiserver/serving"
+	"github.com/muster-project/muster/pkg/render"
+	"github.com/muster-project/muster/pkg/storage/etcd"
+)
+
+const (
+	// storageRoot is where all installations keep their keys: never the bare
+	// /registry, which is a kube-apiserver's.
+	storageRoot = "/registry/muster"
+
+	// defaultPort needs no privileges; a Service maps 443 to it.
+	defaultPort = 8443
+
+	// etcdMediaType is the only one that our types can be encoded in.
+	etcdMediaType = runtime.ContentTypeJSON
+)
+
+// Options are the flags of the server.
+type Options struct {
+	Recommended *genericoptions.RecommendedOptions
+	ServerRun   *genericoptions.ServerRunOptions
+	Logs        *logsapi.LoggingConfiguration
+
+	// DataDir is where the embedded etcd keeps its data.
+	DataDir string
+	// Installation tells several of them in one etcd apart.
+	Installation string
+	// Namespace of the host holds what Muster makes there.
+	Namespace string
+	// ServiceName is the Service, in that namespace, that the APIServices lead to.
+	ServiceName string
+	// ChartMirrors are "from=to" URLs.
+	ChartMirrors []string
+}
+
+// New returns options with their defaults.
+func New() *Options {
+	o := &Options{
+		Recommended:  genericoptions.NewRecommendedOptions("", scheme.StorageCodec()),
+		ServerRun:    genericoptions.NewServerRunOptions(),
+		Logs:         logsapi.NewLoggingConfiguration(),
+		DataDir:      "/var/lib/muster",
+		Installation: "default",
+		Namespace:    "projectsveltos",
+		ServiceName:  "muster",
+	}
+	o.Recommended.Etcd.StorageConfig.EncodeVersioner = scheme.StorageVersions
+	o.Recommended.SecureServing.BindPort = defaultPort
+	o.Recommended.SecureServing.ServerCert.CertDirectory = ""
+	o.Recommended.Features.EnableProfiling = false
+	return o
+}
+
+// Flags returns all flags, in sections for the help text.
+func (o *Options) Flags() cliflag.NamedFlagSets {
+	var sections cliflag.NamedFlagSets
+	o.addOwnFlags(sections.FlagSet("muster"))
+	o.ServerRun.AddUniversalFlags(sections.FlagSet("server"))
+	r := o.Recommended
+	r.Etcd.AddFlags(sections.FlagSet("etcd"))
+	r.SecureServing.AddFlags(sections.FlagSet("secure serving"))
+	r.CoreAPI.AddFlags(sections.FlagSet("host cluster"))
+	r.Authentication.AddFlags(sections.FlagSet("authentication"))
+	r.Authorization.AddFlags(sections.FlagSet("authorization"))
+	r.Audit.AddFlags(sections.FlagSet("audit"))
+	r.Admission.AddFlags(sections.FlagSet("admission"))
+	r.Features.AddFlags(sections.FlagSet("features"))
+	r.EgressSelector.AddFlags(sections.FlagSet("egress"))
+	r.Traces.AddFlags(sections.FlagSet("tracing"))
+	logsapi.AddFlags(o.Logs, sections.FlagSet("logs"))
+
+	adjustFlags(&sections)
+	return sections
+}
+
+func (o *Options) addOwnFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&o.DataDir, "data-dir", o.DataDir,
+		"Directory of the embedded etcd, which runs unless --etcd-servers names another. It belongs to one server alone.")
+	fs.StringVar(&o.Installation, "installation", o.Installation,
+		"Name that tells installations in one etcd apart. Keys begin with "+storageRoot+"/<installation>, unless --etcd-prefix says otherwise.")
+	fs.StringVar(&o.Namespace, "namespace", o.Namespace,
+		"Namespace of the host cluster for what Muster makes there, the Secret with its serving certificate for one. It has to exist.")
+	fs.StringVar(&o.ServiceName, "service-name", o.ServiceName,
+		"Service in that namespace that Muster's APIServices lead to. Muster serves a certificate for it and keeps their caBundle.")
+	fs.StringArrayVar(&o.ChartMirrors, "chart-mirror", o.ChartMirrors,
+		"Fetch charts from another place: from=to, two URLs, where everything below the first is found below the second. May be given more than once.")
+}
+
+// adjustFlags corrects what the generic server says about flags that mean less
+// here: no flag that does nothing is shown.
+func adjustFlags(sections *cliflag.NamedFlagSets) {
+	for section, names := range map[string][]string{
+		// The certificate is in a Secret of the host, and never in files that
+		// this process wrote.
+		"secure serving": {"cert-dir"},
+		"etcd":           {"etcd-servers-overrides", "storage-media-type", "storage-backend"},
+	} {
+		for _, name := range names {
+			if flag := sections.FlagSet(section).Lookup(name); flag != nil {
+				flag.Hidden = true
+			}
+		}
+	}
+	if flag := sections.FlagSet("etcd").Lookup("etcd-servers"); flag != nil {
+		flag.Usage = "List of etcd servers to connect with (scheme://ip:port), comma separated. Without it etcd runs inside this process."
+	}
+	if flag := sections.FlagSet("etcd").Lookup("etcd-prefix"); flag != nil {
+		flag.Usage = "The prefix to prepend to all resource paths in etcd. The default comes from --installation."
+	}
+	if flag := sections.FlagSet("host cluster").Lookup("kubeconfig"); flag != nil {
+		flag.Usage = "kubeconfig file of the host cluster. Without it the ServiceAccount of the Pod is used."
+	}
+}
+
+// completedOptions are options whose defaults depend on other options.
+type completedOptions struct {
+	*Options
+
+	// Mirrors are the parsed ChartMirrors.
+	Mirrors render.Mirrors
+	// Certificate says whether Muster makes its serving certificate itself.
+	ManagedCertificate bool
+	// EmbeddedEtcd says whether etcd runs inside this process.
+	EmbeddedEtcd bool
+}
+
+// CompletedOptions are options that can be used. There is no other way to them
+// than Complete.
+type CompletedOptions struct {
+	*completedOptions
+}
+
+// Complete fills in what follows from other options, and validates all of them.
+// Its error names every flag that is wrong.
+func (o *Options) Complete() (CompletedOptions, error) {
+	c := &completedOptions{
+		Options:            o,
+		ManagedCertificate: o.Recommended.SecureServing.ServerCert.CertKey.CertFile == "" && o.Recommended.SecureServing.ServerCert.CertKey.KeyFile == "",
+		EmbeddedEtcd:       len(o.Recommended.Etcd.StorageConfig.Transport.ServerList) == 0,
+	}
+	r := o.Recommended
+	r.Etcd.StorageConfig.Prefix = cmp.Or(r.Etcd.StorageConfig.Prefix, path.Join(storageRoot, o.Installation))
+	host := r.CoreAPI.CoreAPIKubeconfigPath
+	r.Authentication.RemoteKubeConfigFile = cmp.Or(r.Authentication.RemoteKubeConfigFile, host)
+	r.Authorization.RemoteKubeConfigFile = cmp.Or(r.Authorization.RemoteKubeConfigFile, host)
+
+	var err error
+	if c.Mirrors, err = render.ParseMirrors(o.ChartMirrors); err != nil {
+		err = fmt.Errorf("--chart-mirror: %w", err)
+	}
+	if err := utilerrors.NewAggregate(append(c.validate(), err)); err != nil {
+		return CompletedOptions{}, err
+	}
+	return CompletedOptions{c}, nil
+}
+
+func (c *completedOptions) validate() []error {
+	r := c.Recommended
+	etcdOptions := *r.Etcd
+	if c.EmbeddedEtcd {
+		// Where it will listen is known when it runs.
+		etcdOptions.StorageConfig.Transport.ServerList = []string{"unix://embedded"}
+	}
+	return slices.Concat(
+		c.validateOwn(), c.validateStorage(), etcdOptions.Validate(), c.ServerRun.Validate(),
+		r.SecureServing.Validate(), r.Authentication.Validate(), r.Authorization.Validate(), r.Audit.Validate(),
+		r.Features.Validate(), r.CoreAPI.Validate(), r.Admission.Validate(), r.EgressSelector.Validate(), r.Traces.Validate(),
+	)
+}
+
+func (c *completedOptions) validateOwn() []error {
+	var errs []error
+	if c.EmbeddedEtcd && c.DataDir == "" {
+		errs = append(errs, errors.New("--data-dir must be set where etcd runs inside this process (without --etcd-servers)"))
+	}
+	if c.Recommended.SecureServing.ServerCert.CertDirectory != "" {
+		errs = append(errs, errors.New("--cert-dir is not used: Muster keeps its certificate in a Secret of the host; give your own with --tls-cert-file and --tls-private-key-file"))
+	}
+	for _, named := range []struct{ flag, value string }{
+		{"namespace", c.Namespace}, {"service-name", c.ServiceName}, {"installation", c.Installation},
+	} {
+		if problems := validation.NameIsDNSLabel(named.value, false); len(problems) > 0 {
+			errs = append(errs, fmt.Errorf("--%s %q: %s", named.flag, named.value, strings.Join(problems, ", ")))
+		}
+	}
+	return errs
+}
+
+// validateStorage refuses what the generic server would take and we would not
+// obey.
+func (c *completedOptions) validateStorage() []error {
+	var errs []error
+	e := c.Recommended.Etcd
+	if prefix := path.Clean("/" + e.StorageConfig.Prefix); prefix == "/" || prefix == "/registry" {
+		errs = append(errs, fmt.Errorf("--etcd-prefix %q would mix our keys with a kube-apiserver's; choose one below %s", e.StorageConfig.Prefix, storageRoot))
+	}
+	if len(e.EtcdServersOverrides) > 0 {
+		errs = append(errs, errors.New("--etcd-servers-overrides is not possible: selections need all objects in one etcd"))
+	}
+	if e.DefaultStorageMediaType != etcdMediaType {
+		errs = append(errs, fmt.Errorf("--storage-media-type has to be %s", etcdMediaType))
+	}
+	return errs
+}
+
+// Prefix is where all keys of this installation begin.
+func (c *completedOptions) Prefix() string {
+	return path.Clean("/" + c.Recommended.Etcd.StorageConfig.Prefix)
+}
+
+// Service is the one that our APIServices lead to.
+func (c *completedOptions) Service() serving.Service {
+	return serving.Service{Namespace: c.Namespace, Name: c.ServiceName}
+}
+
+// ServingNames are the names that clients may call us by: the aggregator by the
+// Service's, the rest for whoever is on the same machine or was told another.
+func (c *completedOptions) ServingNames() []string {
+	service := c.ServiceName + "." + c.Namespace + ".svc"
+	names := []string{service, service + ".cluster.local", "localhost", "127.0.0.1", "::1"}
+	if host := c.ServerRun.ExternalHost; host != "" {
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		names = append(names, host)
+	}
+	for _, ip := range []net.IP{c.ServerRun.AdvertiseAddress, c.Recommended.SecureServing.BindAddress} {
+		if ip != nil && !ip.IsUnspecified() {
+			names = append(names, ip.String())
+		}
+	}
+	return names
+}
+
+// HostConfig reaches the host cluster.
+func (c *completedOptions) HostConfig() (*rest.Config, error) {
+	config, err := c.loadHostConfig()
+	if err != nil {
+		return nil, fmt.Errorf("no way to the host cluster, give one with --kubeconfig or run in a Pod: %w", err)
+	}
+	config.UserAgent = rest.DefaultKubernetesUserAgent()
+	// The host has priority and fairness; a second limit here would only delay.
+	config.QPS = -1
+	return config, nil
+}
+
+func (c *completedOptions) loadHostConfig() (*rest.Config, error) {
+	if file := c.Recommended.CoreAPI.CoreAPIKubeconfigPath; file != "" {
+		return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
+			&clientcmd.ClientConfigLoadingRules{ExplicitPath: file}, &clientcmd.ConfigOverrides{}).ClientConfig()
+	}
+	return rest.InClusterConfig()
+}
+
+// UseEtcd makes the server use the etcd that has been started for it.
+func (c *completedOptions) UseEtcd(endpoint string) {
+	c.Recommended.Etcd.StorageConfig.Transport.ServerList = []string{endpoint}
+}
+
+// EtcdClient is how to reach the etcd that the server uses.
+func (c *completedOptions) EtcdClient() etcd.ClientConfig {
+	transport := c.Recommended.Etcd.StorageConfig.Transport
+	return etcd.ClientConfig{
+		Endpoints: transport.ServerList,
+		CertFile:  transport.CertFile, KeyFile: transport.KeyFile, CAFile: transport.TrustedCAFile,
+	}
+}
+
+// ApplyTo writes the options into a server's configuration. It connects to the
+// host cluster, and opens the port.
+func (c *completedOptions) ApplyTo(config *genericapiserver.RecommendedConfig) error {
+	// First, because it sets the version and feature gates that the rest reads.
+	if err := c.ServerRun.ApplyTo(&config.Config); err != nil {
+		return fmt.Errorf("apply the server's options: %w", err)
+	}
+	if err := c.Recommended.ApplyTo(config); err != nil {
+		return fmt.Errorf("configure the API server: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,207 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package options
+
+import (
+	"net"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
+
+	"github.com/muster-project/muster/pkg/apiserver/serving"
+	"github.com/muster-project/muster/pkg/storage/etcd"
+)
+
+// complete parses flags as the command does.
+func complete(t *testing.T, args ...string) (CompletedOptions, error) {
+	t.Helper()
+	o := New()
+	sections := o.Flags()
+	all := pflag.NewFlagSet("muster", pflag.ContinueOnError)
+	for _, section := range sections.FlagSets {
+		all.AddFlagSet(section)
+	}
+	if err := all.Parse(args); err != nil {
+		t.Fatalf("parse %v: %v", args, err)
+	}
+	return o.Complete()
+}
+
+func mustComplete(t *testing.T, args ...string) CompletedOptions {
+	t.Helper()
+	c, err := complete(t, args...)
+	if err != nil {
+		t.Fatalf("complete %v: %v", args, err)
+	}
+	return c
+}
+
+func TestDefaultsAreThoseOfASingleServer(t *testing.T) {
+	c := mustComplete(t)
+	if !c.EmbeddedEtcd || !c.ManagedCertificate {
+		t.Errorf("embedded etcd: %v, managed certificate: %v", c.EmbeddedEtcd, c.ManagedCertificate)
+	}
+	if c.Prefix() != "/registry/muster/default" {
+		t.Errorf("prefix is %s", c.Prefix())
+	}
+	if want := (serving.Service{Namespace: "projectsveltos", Name: "muster"}); c.Service() != want {
+		t.Errorf("service is %s", c.Service())
+	}
+	if c.Recommended.Features.EnableProfiling {
+		t.Error("profiling is on")
+	}
+	if c.Recommended.SecureServing.BindPort < 1024 {
+		t.Errorf("port %d needs privileges", c.Recommended.SecureServing.BindPort)
+	}
+}
+
+func TestPrefix(t *testing.T) {
+	for want, args := range map[string][]string{
+		"/registry/muster/blue": {"--installation=blue"},
+		"/elsewhere/x":          {"--etcd-prefix=/elsewhere/x/"},
+		"/relative":             {"--etcd-prefix=relative", "--installation=blue"},
+	} {
+		if got := mustComplete(t, args...).Prefix(); got != want {
+			t.Errorf("%v: prefix is %s, want %s", args, got, want)
+		}
+	}
+}
+
+// One kubeconfig is enough; who wants others for delegation may give them.
+func TestHostKubeconfig(t *testing.T) {
+	c := mustComplete(t, "--kubeconfig=host", "--authorization-kubeconfig=other")
+	if got := c.Recommended.Authentication.RemoteKubeConfigFile; got != "host" {
+		t.Errorf("authentication is delegated through %q", got)
+	}
+	if got := c.Recommended.Authorization.RemoteKubeConfigFile; got != "other" {
+		t.Errorf("authorization is delegated through %q", got)
+	}
+	if _, err := c.HostConfig(); err == nil || !strings.Contains(err.Error(), "--kubeconfig") {
+		t.Errorf("a kubeconfig that does not exist: %v", err)
+	}
+}
+
+func TestExternalEtcd(t *testing.T) {
+	c := mustComplete(t, "--etcd-servers=https://a:2379,https://b:2379", "--etcd-certfile=c", "--etcd-keyfile=k", "--etcd-cafile=ca", "--data-dir=")
+	if c.EmbeddedEtcd {
+		t.Error("etcd is embedded beside an external one")
+	}
+	want := etcd.ClientConfig{Endpoints: []string{"https://a:2379", "https://b:2379"}, CertFile: "c", KeyFile: "k", CAFile: "ca"}
+	if diff := cmp.Diff(want, c.EtcdClient()); diff != "" {
+		t.Errorf("client (-want +got):\n%s", diff)
+	}
+}
+
+func TestEmbeddedEtcdIsUsedWhereItListens(t *testing.T) {
+	c := mustComplete(t)
+	c.UseEtcd("unix:///tmp/x")
+	if diff := cmp.Diff([]string{"unix:///tmp/x"}, c.EtcdClient().Endpoints); diff != "" {
+		t.Errorf("endpoints (-want +got):\n%s", diff)
+	}
+}
+
+func TestGivenCertificatesAreNotManaged(t *testing.T) {
+	if c := mustComplete(t, "--tls-cert-file=c", "--tls-private-key-file=k"); c.ManagedCertificate {
+		t.Error("a certificate from files is managed")
+	}
+}
+
+func TestServingNames(t *testing.T) {
+	tests := map[string]struct {
+		args []string
+		want []string
+	}{
+		"default": {want: []string{"muster.projectsveltos.svc", "muster.projectsveltos.svc.cluster.local", "localhost", "127.0.0.1", "::1"}},
+		"everything": {
+			args: []string{"--namespace=fleet", "--service-name=api", "--external-hostname=muster.example.org:8443", "--bind-address=10.1.2.3"},
+			want: []string{"api.fleet.svc", "api.fleet.svc.cluster.local", "localhost", "127.0.0.1", "::1", "muster.example.org", "10.1.2.3"},
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, mustComplete(t, test.args...).ServingNames()); diff != "" {
+				t.Errorf("names (-want +got):\n%s", diff)
+			}
+		})
+	}
+	advertised := mustComplete(t)
+	advertised.ServerRun.AdvertiseAddress = net.ParseIP("10.9.9.9")
+	if !slices.Contains(advertised.ServingNames(), "10.9.9.9") {
+		t.Error("the advertised address is not among them")
+	}
+}
+
+func TestMirrors(t *testing.T) {
+	c := mustComplete(t, "--chart-mirror=https://charts.example.org=http://127.0.0.1:8080/m", "--chart-mirror=oci://a/b=oci://c/d")
+	if got := c.Mirrors.Resolve("https://charts.example.org/index.yaml"); got != "http://127.0.0.1:8080/m/index.yaml" {
+		t.Errorf("resolved to %s", got)
+	}
+	if got := c.Mirrors.Resolve("oci://a/b/chart"); got != "oci://c/d/chart" {
+		t.Errorf("resolved to %s", got)
+	}
+}
+
+func TestWhatCannotBeObeyedIsRefused(t *testing.T) {
+	tests := map[string]struct {
+		args []string
+		want string
+	}{
+		"no data directory":         {args: []string{"--data-dir="}, want: "--data-dir"},
+		"the host's prefix":         {args: []string{"--etcd-prefix=/registry"}, want: "kube-apiserver"},
+		"the root":                  {args: []string{"--etcd-prefix=/"}, want: "--etcd-prefix"},
+		"several etcds":             {args: []string{"--etcd-servers-overrides=/x#http://a"}, want: "--etcd-servers-overrides"},
+		"protobuf":                  {args: []string{"--storage-media-type=application/vnd.kubernetes.protobuf"}, want: "--storage-media-type"},
+		"a certificate's directory": {args: []string{"--cert-dir=/x"}, want: "--tls-cert-file"},
+		"a namespace":               {args: []string{"--namespace=Fleet"}, want: "--namespace"},
+		"a service":                 {args: []string{"--service-name="}, want: "--service-name"},
+		"an installation":           {args: []string{"--installation=a/b"}, want: "--installation"},
+		"a mirror":                  {args: []string{"--chart-mirror=x"}, want: "--chart-mirror"},
+		"a generic flag":            {args: []string{"--shutdown-delay-duration=-1s"}, want: "shutdown-delay-duration"},
+		"an admission plugin":       {args: []string{"--disable-admission-plugins=Nope"}, want: "Nope"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if _, err := complete(t, test.args...); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error is %v, want one about %s", err, test.want)
+			}
+		})
+	}
+}
+
+func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
+	_, err := complete(t, "--namespace=Fleet", "--chart-mirror=x", "--etcd-prefix=/registry")
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{"--namespace", "--chart-mirror", "--etcd-prefix"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%v does not mention %s", err, want)
+		}
+	}
+}
+
+// A flag in the help text does something.
+func TestFlagsWithoutAnEffectAreNotShown(t *testing.T) {
+	sections := New().Flags()
+	shown := map[string]bool{}
+	for _, section := range sections.FlagSets {
+		section.VisitAll(func(flag *pflag.Flag) { shown[flag.Name] = !flag.Hidden && flag.Deprecated == "" })
+	}
+	for _, name := range []string{"cert-dir", "etcd-servers-overrides", "storage-media-type", "storage-backend", "default-watch-cache-size"} {
+		if shown[name] {
+			t.Errorf("--%s is shown", name)
+		}
+	}
+	for _, name := range []string{
+		"kubeconfig", "data-dir", "etcd-servers", "installation", "namespace", "chart-mirror", "encryption-provider-config",
+		"audit-policy-file", "shutdown-delay-duration", "logging-format", "feature-gates", "max-requests-inflight",
+	} {
+		if !shown[name] {
+			t.Errorf("--%s is not shown", name)
+		}
+	}
+}

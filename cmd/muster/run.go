@@ -1,0 +1,241 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/prometheus/client_golang/prometheus"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/uuid"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/storage/value"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/muster-project/muster/cmd/muster/options"
+	"github.com/muster-project/muster/pkg/apiserver"
+	"github.com/muster-project/muster/pkg/apiserver/index"
+	shown "github.com/muster-project/muster/pkg/apiserver/revisions"
+	"github.com/muster-project/muster/pkg/controllers"
+	"github.com/muster-project/muster/pkg/controllers/term"
+	"github.com/muster-project/muster/pkg/deploy/inventory"
+	"github.com/muster-project/muster/pkg/deploy/revision"
+	"github.com/muster-project/muster/pkg/render"
+	"github.com/muster-project/muster/pkg/script"
+	"github.com/muster-project/muster/pkg/selection"
+	"github.com/muster-project/muster/pkg/storage/etcd"
+	"github.com/muster-project/muster/pkg/storage/records"
+)
+
+// recordsResource is what an EncryptionConfiguration calls the records, which
+// are no objects of an API. Like every resource it is covered by "*.*".
+var recordsResource = schema.GroupResource{Group: "muster.projectsveltos.io", Resource: "records"}
+
+// process is everything that runs.
+type process struct {
+	server *genericapiserver.GenericAPIServer
+	runner *term.Runner
+	client *clientv3.Client
+	// background is what the server needs around it, by name. All of it ends
+	// after the server.
+	background map[string]func(context.Context) error
+}
+
+// newProcess assembles everything and starts nothing. embedded is nil where
+// etcd is external.
+func newProcess(ctx context.Context, o options.CompletedOptions, host *host, embedded *etcd.Server) (*process, error) {
+	config := apiserver.NewGenericConfig()
+	if err := o.ApplyTo(config); err != nil {
+		return nil, err
+	}
+	client, err := etcd.NewClient(ctx, o.EtcdClient())
+	if err != nil {
+		return nil, err
+	}
+	p := &process{client: client}
+	if err := p.assemble(ctx, o, host, embedded, config); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// assemble makes the server and the controllers on what they share: the index,
+// the records and the write gate.
+func (p *process) assemble(ctx context.Context, o options.CompletedOptions, host *host, embedded *etcd.Server, config *genericapiserver.RecommendedConfig) error {
+	gate := term.NewGate(term.GateOptions{})
+	var encryption value.Transformer
+	feedOptions := index.Options{Prefix: o.Prefix(), Logger: klog.FromContext(ctx)}
+	if config.ResourceTransformers != nil {
+		feedOptions.Transformers = config.ResourceTransformers
+		encryption = config.ResourceTransformers.TransformerForResource(recordsResource)
+	}
+	if embedded != nil {
+		feedOptions.CurrentRevision = embedded.Revision
+	}
+	selections := selection.NewIndex()
+	feed := index.New(selections, p.client, feedOptions)
+	store := records.NewStore(p.client, o.Prefix(), encryption, gate.Epoch)
+	revisions := revision.NewStore(store)
+	inventories := inventory.NewStore(inventory.OnRecords(store))
+
+	server, err := (&apiserver.Config{GenericConfig: config, ExtraConfig: apiserver.ExtraConfig{
+		Selections:      feed,
+		SelectionsReady: feed.ReadyCheck(),
+		Revisions:       shown.New(revisions),
+		Inventories:     inventories,
+		Gatherers:       []prometheus.Gatherer{ctrlmetrics.Registry, prometheus.DefaultGatherer},
+	}}).Complete().New()
+	if err != nil {
+		return err
+	}
+	p.server = server.GenericAPIServer
+
+	scripts := script.NewPool(script.Options{Command: []string{"/proc/self/exe", scriptWorkerCommand}})
+	replica, err := replicaName()
+	if err != nil {
+		return err
+	}
+	dependencies := &controllers.Dependencies{
+		Loopback:    jsonOnly(p.server.LoopbackClientConfig),
+		Host:        host.config,
+		Gate:        gate,
+		Replica:     replica,
+		Index:       selections,
+		WaitCurrent: feed.WaitCurrent,
+		Records:     store,
+		Revisions:   revisions,
+		Inventories: inventories,
+		Renderer:    &render.Renderer{Templates: scripts},
+		Mirror:      o.Mirrors.Resolve,
+	}
+	p.runner = term.NewRunner(term.RunnerOptions{
+		Gate:       gate,
+		RaiseEpoch: func(ctx context.Context) (int64, error) { return records.RaiseEpoch(ctx, p.client, o.Prefix()) },
+		NewTerm:    dependencies.NewTerm,
+	})
+	p.background = map[string]func(context.Context) error{
+		"selection index": feed.Run,
+		"script workers":  scripts.Run,
+		"registrations":   host.registrar.Run,
+	}
+	if host.certificate != nil {
+		p.background["serving certificate"] = host.certificate.Run
+	}
+	if embedded != nil {
+		p.background["embedded etcd"] = func(ctx context.Context) error { return wait(ctx, embedded.Done()) }
+	}
+	return nil
+}
+
+// run serves until ctx ends or a part fails, and returns when all parts have
+// ended: the controllers first, while the server still answers them, then the
+// server, then what it needs.
+func (p *process) run(ctx context.Context) error {
+	serving, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	lasting, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	var background errgroup.Group
+	for name, run := range p.background {
+		background.Go(func() error {
+			err := run(lasting)
+			if err == nil && lasting.Err() == nil {
+				err = errors.New("ended by itself")
+			}
+			if err != nil {
+				err = fmt.Errorf("%s: %w", name, err)
+				fail(err)
+			}
+			return err
+		})
+	}
+	endControllers, err := p.addControllers(lasting, fail)
+	if err == nil {
+		err = p.server.PrepareRun().RunWithContext(serving)
+	}
+	endControllers()
+	end()
+	ended := background.Wait()
+	if cause := context.Cause(serving); cause != nil && ctx.Err() == nil {
+		return errors.Join(cause, err)
+	}
+	return errors.Join(err, ended)
+}
+
+// addControllers has terms begin when the server serves, because controllers
+// work through it, and end before it stops to. The returned function ends them
+// where the server has never come that far.
+func (p *process) addControllers(ctx context.Context, fail context.CancelCauseFunc) (end func(), err error) {
+	ctx, stop := context.WithCancel(ctx)
+	served, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case <-served:
+		case <-ctx.Done():
+			return
+		}
+		if err := p.runner.Run(ctx); err != nil {
+			fail(fmt.Errorf("controllers: %w", err))
+		}
+	}()
+	end = func() {
+		stop()
+		<-done
+	}
+	const hook = "muster-controllers"
+	return end, errors.Join(
+		p.server.AddPostStartHook(hook, func(genericapiserver.PostStartHookContext) error {
+			close(served)
+			return nil
+		}),
+		p.server.AddPreShutdownHook(hook, func() error {
+			end()
+			return nil
+		}),
+	)
+}
+
+// close gives back what newProcess has opened.
+func (p *process) close() {
+	if err := p.client.Close(); err != nil && !errors.Is(err, context.Canceled) {
+		klog.ErrorS(err, "The etcd client could not be closed")
+	}
+}
+
+// wait returns the first error from failed, or nil when ctx ends.
+func wait(ctx context.Context, failed <-chan error) error {
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// jsonOnly is config for types that have no other encoding.
+func jsonOnly(config *rest.Config) *rest.Config {
+	config = rest.CopyConfig(config)
+	config.ContentType, config.AcceptContentTypes = runtime.ContentTypeJSON, runtime.ContentTypeJSON
+	return config
+}
+
+// replicaName names this process among all that ever ran: a Pod keeps its name
+// when its container is restarted.
+func replicaName() (string, error) {
+	hostname, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("name this replica: %w", err)
+	}
+	return hostname + "-" + string(uuid.NewUUID())[:8], nil
+}

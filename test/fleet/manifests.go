@@ -1,0 +1,121 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package fleet
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/yaml"
+)
+
+// manifests are what artifacts/deploy ships, as far as it means something
+// without nodes.
+type manifests struct {
+	objects []*unstructured.Unstructured
+	// args are those of the Deployment's container. The process stands for it.
+	args []string
+	// apiServices are the names of the APIServices.
+	apiServices []string
+}
+
+// loadManifests reads the shipped YAML and changes the one thing that a
+// process outside the cluster needs changed: the way from the aggregator to
+// the server. A Service of type ExternalName and the port in the APIService
+// lead it to localhost; names, and so the certificate's, stay.
+func loadManifests(dir string, serverPort int) (*manifests, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	if err != nil {
+		return nil, fmt.Errorf("listing %s: %w", dir, err)
+	}
+	if len(paths) == 0 {
+		return nil, fmt.Errorf("no manifests in %s", dir)
+	}
+	slices.Sort(paths)
+	m := &manifests{}
+	for _, path := range paths {
+		objects, err := readObjects(path)
+		if err != nil {
+			return nil, err
+		}
+		for _, object := range objects {
+			if err := m.add(object, int64(serverPort)); err != nil {
+				return nil, fmt.Errorf("%s: %w", path, err)
+			}
+		}
+	}
+	if m.args == nil || len(m.apiServices) == 0 {
+		return nil, fmt.Errorf("%s: want a Deployment with arguments, and APIServices", dir)
+	}
+	return m, nil
+}
+
+func (m *manifests) add(object *unstructured.Unstructured, serverPort int64) error {
+	switch object.GetKind() {
+	case "Deployment":
+		var deployment appsv1.Deployment
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &deployment); err != nil {
+			return fmt.Errorf("reading Deployment %s: %w", object.GetName(), err)
+		}
+		m.args = deployment.Spec.Template.Spec.Containers[0].Args
+		return nil
+	case "PersistentVolumeClaim":
+		return nil // the Deployment's
+	case "Service":
+		object.Object["spec"] = map[string]any{"type": "ExternalName", "externalName": "localhost"}
+	case "APIService":
+		m.apiServices = append(m.apiServices, object.GetName())
+		if err := unstructured.SetNestedField(object.Object, serverPort, "spec", "service", "port"); err != nil {
+			return fmt.Errorf("APIService %s: %w", object.GetName(), err)
+		}
+	}
+	m.objects = append(m.objects, object)
+	return nil
+}
+
+// yaml is what to apply.
+func (m *manifests) yaml() (string, error) {
+	var out strings.Builder
+	for _, object := range m.objects {
+		data, err := yaml.Marshal(object.Object)
+		if err != nil {
+			return "", fmt.Errorf("encoding %s %s: %w", object.GetKind(), object.GetName(), err)
+		}
+		out.WriteString("---\n")
+		out.Write(data)
+	}
+	return out.String(), nil
+}
+
+func readObjects(path string) ([]*unstructured.Unstructured, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading a manifest: %w", err)
+	}
+	var objects []*unstructured.Unstructured
+	decoder := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096)
+	for {
+		object := &unstructured.Unstructured{}
+		err := decoder.Decode(&object.Object)
+		if errors.Is(err, io.EOF) {
+			return objects, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		if len(object.Object) > 0 {
+			objects = append(objects, object)
+		}
+	}
+}

@@ -1,0 +1,85 @@
+# Copyright The Muster Authors.
+# SPDX-License-Identifier: Apache-2.0
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+BIN := $(CURDIR)/bin
+FLEET ?= default
+BENCH ?=
+TESTFLAGS ?=
+# Between releases the next one's number, and the commit.
+VERSION ?= v0.1.0-dev+$(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+STAMP := -X github.com/muster-project/muster/pkg/version.stamp=$(VERSION)
+
+.PHONY: help
+help: ## List the targets
+	@echo 'Muster, a fleet control plane for Kubernetes'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo '  FLEET=name names the fleet of up and down (default: default),'
+	@echo '  BENCH=G1 picks benchmarks, TESTFLAGS goes to go test, IMAGE names the image.'
+
+.PHONY: build
+build: control-plane programs ## Build everything into bin/
+
+.PHONY: programs
+programs:
+	@echo 'building muster' >&2
+	@go build -ldflags '$(STAMP)' -o $(BIN)/ ./cmd/...
+	@go build -o $(BIN)/ ./test/fleet/cmd/...
+
+.PHONY: control-plane
+control-plane:
+	@hack/kube/build.sh $(BIN)
+
+.PHONY: demo
+demo: build ## Fail over between two real clusters, step by step
+	@$(BIN)/demo
+
+.PHONY: up
+up: build ## Leave a fleet of one host and three managed clusters running
+	@$(BIN)/fleet up --name=$(FLEET)
+
+.PHONY: down
+down: ## End the fleet that up started, and nothing else
+	@go build -o $(BIN)/ ./test/fleet/cmd/fleet
+	@$(BIN)/fleet down --name=$(FLEET)
+
+.PHONY: test
+test: build ## Run every test, with the race detector, on real control planes
+	go test -race $(TESTFLAGS) $$(go list ./... | grep -v '/test/')
+	@# One package at a time: each starts a fleet, and some measure times.
+	go test -race -p=1 -timeout=40m $(TESTFLAGS) ./test/...
+
+.PHONY: bench
+bench: build ## Run the benchmarks: one line per measure
+	@go build -o $(BIN)/ ./test/bench
+	@$(BIN)/bench $(BENCH)
+
+.PHONY: generate
+generate: ## Generate code and documents from the types
+	hack/update-codegen.sh
+
+.PHONY: verify
+verify: ## Check that generated code and documents are current
+	hack/verify-codegen.sh
+
+.PHONY: lint
+lint: ## Check the code's form and layering
+	hack/lint.sh
+
+# The host's own trusted certificates, for charts from public repositories.
+CERTIFICATES ?= $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem))
+IMAGE ?= muster:latest
+
+.PHONY: image
+image: ## Pack the server into an OCI image archive, bin/muster-image.tar
+	@mkdir -p $(BIN)
+	@CGO_ENABLED=0 GOOS=linux go build -trimpath -ldflags '-s -w $(STAMP)' -o $(BIN)/muster-static ./cmd/muster
+	@go run ./hack/image $(BIN)/muster-static '$(CERTIFICATES)' '$(IMAGE)' $(BIN)/muster-image.tar
+	@echo 'wrote bin/muster-image.tar ($(IMAGE))'

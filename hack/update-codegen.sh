@@ -20,6 +20,8 @@ readonly BOILERPLATE=hack/boilerplate.go.txt
 GOBIN="${CODEGEN_BIN:-${PWD}/bin/codegen}"
 export GOBIN
 
+# An empty module cache has no directory to list.
+go mod download k8s.io/code-generator
 CODEGEN_DIR="$(go list -m -f '{{.Dir}}' k8s.io/code-generator)"
 # shellcheck disable=SC1091 # it is in the module cache
 source "${CODEGEN_DIR}/kube_codegen.sh"

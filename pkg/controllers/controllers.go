@@ -13,7 +13,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -96,7 +95,6 @@ func newScheme() (*runtime.Scheme, error) {
 			return nil, fmt.Errorf("building the controllers' scheme: %w", err)
 		}
 	}
-	metav1.AddToGroupVersion(scheme, corev1.SchemeGroupVersion)
 	return scheme, nil
 }
 

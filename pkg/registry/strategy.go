@@ -5,6 +5,7 @@ package registry
 
 import (
 	"context"
+	"slices"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -150,7 +151,13 @@ var _ interface {
 // controller that was overtaken must not write what it saw before.
 func (StatusStrategy[T]) AllowUnconditionalUpdate(context.Context) bool { return false }
 
-// PrepareForUpdate keeps the spec and what belongs to it.
+// ControllerManager is the field manager of Muster's controllers: what their
+// User-Agent begins with.
+const ControllerManager = "muster"
+
+// PrepareForUpdate keeps the spec and what belongs to it. Which fields of a
+// status are Muster's own is not noted: all of them are, and the note, which is
+// kept in memory and in etcd for each cluster, would be longer than the status.
 func (s StatusStrategy[T]) PrepareForUpdate(_ context.Context, obj, old runtime.Object) {
 	object, oldObject := obj.(T), old.(T)
 	s.kind.CopySpec(object, oldObject)
@@ -158,6 +165,9 @@ func (s StatusStrategy[T]) PrepareForUpdate(_ context.Context, obj, old runtime.
 	object.SetAnnotations(oldObject.GetAnnotations())
 	object.SetFinalizers(oldObject.GetFinalizers())
 	object.SetOwnerReferences(oldObject.GetOwnerReferences())
+	object.SetManagedFields(slices.DeleteFunc(object.GetManagedFields(), func(entry metav1.ManagedFieldsEntry) bool {
+		return entry.Manager == ControllerManager && entry.Subresource == "status" && entry.Operation == metav1.ManagedFieldsOperationUpdate
+	}))
 }
 
 // ValidateUpdate checks the status.

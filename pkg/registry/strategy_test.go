@@ -96,6 +96,24 @@ func TestStatusUpdateKeepsEverythingElse(t *testing.T) {
 	}
 }
 
+func TestStatusWritesOfMusterAreNotTracked(t *testing.T) {
+	_, status := NewStrategies(runtime.NewScheme(), testKind())
+	entry := func(manager, subresource string, operation metav1.ManagedFieldsOperationType) metav1.ManagedFieldsEntry {
+		return metav1.ManagedFieldsEntry{Manager: manager, Subresource: subresource, Operation: operation}
+	}
+	others := []metav1.ManagedFieldsEntry{
+		entry("kubectl", "status", metav1.ManagedFieldsOperationUpdate),
+		entry(ControllerManager, "", metav1.ManagedFieldsOperationUpdate),
+		entry(ControllerManager, "status", metav1.ManagedFieldsOperationApply),
+	}
+	got := rewritten()
+	got.ManagedFields = append([]metav1.ManagedFieldsEntry{entry(ControllerManager, "status", metav1.ManagedFieldsOperationUpdate)}, others...)
+	status.PrepareForUpdate(t.Context(), got, newSet())
+	if diff := cmp.Diff(others, got.ManagedFields); diff != "" {
+		t.Errorf("managed fields (-want +got):\n%s", diff)
+	}
+}
+
 func TestGenerationCountsSpecsOnly(t *testing.T) {
 	tests := map[string]struct {
 		change func(*lib.Set)

@@ -24,6 +24,7 @@ import (
 	"github.com/muster-project/muster/cmd/muster/options"
 	"github.com/muster-project/muster/pkg/apiserver"
 	"github.com/muster-project/muster/pkg/apiserver/index"
+	"github.com/muster-project/muster/pkg/apiserver/permits"
 	shown "github.com/muster-project/muster/pkg/apiserver/revisions"
 	"github.com/muster-project/muster/pkg/controllers"
 	"github.com/muster-project/muster/pkg/controllers/term"
@@ -57,11 +58,16 @@ func newProcess(ctx context.Context, o options.CompletedOptions, host *host, emb
 	if err := o.ApplyTo(config); err != nil {
 		return nil, err
 	}
+	permitted := permits.New(config.Authorization.Authorizer, o.Permits())
+	config.Authorization.Authorizer = permitted
 	client, err := etcd.NewClient(ctx, o.EtcdClient())
 	if err != nil {
 		return nil, err
 	}
-	p := &process{client: client}
+	p := &process{client: client, background: map[string]func(context.Context) error{
+		"authorizations": permitted.Run,
+		"registrations":  host.registrar.Run,
+	}}
 	if err := p.assemble(ctx, o, host, embedded, config); err != nil {
 		p.close()
 		return nil, err
@@ -123,11 +129,8 @@ func (p *process) assemble(ctx context.Context, o options.CompletedOptions, host
 		RaiseEpoch: func(ctx context.Context) (int64, error) { return records.RaiseEpoch(ctx, p.client, o.Prefix()) },
 		NewTerm:    dependencies.NewTerm,
 	})
-	p.background = map[string]func(context.Context) error{
-		"selection index": feed.Run,
-		"script workers":  scripts.Run,
-		"registrations":   host.registrar.Run,
-	}
+	p.background["selection index"] = feed.Run
+	p.background["script workers"] = scripts.Run
 	if host.certificate != nil {
 		p.background["serving certificate"] = host.certificate.Run
 	}

@@ -24,6 +24,7 @@ import (
 	cliflag "k8s.io/component-base/cli/flag"
 	logsapi "k8s.io/component-base/logs/api/v1"
 
+	"github.com/muster-project/muster/pkg/apiserver/permits"
 	"github.com/muster-project/muster/pkg/apiserver/scheme"
 	"github.com/muster-project/muster/pkg/apiserver/serving"
 	"github.com/muster-project/muster/pkg/render"
@@ -300,8 +301,18 @@ func (c *completedOptions) ApplyTo(config *genericapiserver.RecommendedConfig) e
 	if err := c.ServerRun.ApplyTo(&config.Config); err != nil {
 		return fmt.Errorf("apply the server's options: %w", err)
 	}
-	if err := c.Recommended.ApplyTo(config); err != nil {
+	r := *c.Recommended
+	authorization := *r.Authorization
+	// What the host allows is remembered by Permits, and not twice.
+	authorization.AllowCacheTTL, authorization.DenyCacheTTL = 0, 0
+	r.Authorization = &authorization
+	if err := r.ApplyTo(config); err != nil {
 		return fmt.Errorf("configure the API server: %w", err)
 	}
 	return nil
+}
+
+// Permits are how long answers of the host's authorizer are good.
+func (c *completedOptions) Permits() permits.Options {
+	return permits.Options{Allowed: c.Recommended.Authorization.AllowCacheTTL, Refused: c.Recommended.Authorization.DenyCacheTTL}
 }

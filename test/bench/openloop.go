@@ -30,9 +30,7 @@ func openLoop(ctx context.Context, rate int, window time.Duration, send func(ctx
 	)
 	for i := range latencies {
 		due := start.Add(time.Duration(i) * interval)
-		if wait := time.Until(due); wait > 0 {
-			time.Sleep(wait)
-		}
+		pauseUntil(due)
 		if ctx.Err() != nil {
 			break
 		}

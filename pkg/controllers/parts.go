@@ -61,7 +61,7 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 	}
 	recorder := host.GetEventRecorder("muster")
 	p.clusters = &sveltoscluster.Reconciler{
-		Client: mgr.GetClient(), Events: recorder, Forget: connections.Forget,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: recorder, Forget: connections.Forget,
 		Trigger: trigger.New[reconcile.Request](), Brake: brake, ForgetInventories: p.forgetInventories,
 	}
 	p.prober = fleet.NewProber(connections, p.clusters.Report, d.Prober)
@@ -79,7 +79,7 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 
 func (p *parts) newSummaries(mgr manager.Manager, host cluster.Cluster, connections *fleet.Clusters, recorder events.EventRecorder) *clustersummary.Reconciler {
 	return clustersummary.New(clustersummary.Options{
-		Client: mgr.GetClient(), Host: host.GetAPIReader(), Clusters: connections, Workers: p.workers,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Host: host.GetAPIReader(), Clusters: connections, Workers: p.workers,
 		Deployer: deploy.New(deploy.Options{
 			Inventory:   p.Inventories,
 			Charts:      release.NewManager(release.Options{Mirror: p.Mirror}),

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 )
 
@@ -109,7 +110,7 @@ func perCluster(b *testing.B, data []byte) float64 {
 	var ready atomic.Int32
 	// The kubeconfigs themselves are the host's and not held.
 	c := NewClusters(Options{Credentials: sameKubeconfig(data)})
-	p := NewProber(c, func(_ Ref, health Health) {
+	p := NewProber(c, func(_ Ref, _ types.UID, health Health) {
 		if health.Ready {
 			ready.Add(1)
 		}

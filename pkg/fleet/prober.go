@@ -78,7 +78,7 @@ type Target struct {
 // other.
 type Prober struct {
 	clusters *Clusters
-	report   func(Ref, Health)
+	report   func(Ref, types.UID, Health)
 	options  ProberOptions
 
 	wake chan struct{} // capacity 1: the head of the schedule may have changed
@@ -108,8 +108,8 @@ type target struct {
 // NewProber returns a prober without targets. report is called when a
 // cluster's Health changes, and never twice at the same time for one cluster;
 // it should only take note, since the cluster's next probe waits for it. A
-// call that has begun may outlast Remove.
-func NewProber(clusters *Clusters, report func(Ref, Health), options ProberOptions) *Prober {
+// call that has begun may outlast Remove: the UID tells which target it is about.
+func NewProber(clusters *Clusters, report func(Ref, types.UID, Health), options ProberOptions) *Prober {
 	return &Prober{
 		clusters: clusters,
 		report:   report,
@@ -286,7 +286,7 @@ func (p *Prober) probe(ctx context.Context, t *target) {
 	}
 	if before != after {
 		logChange(ctx, t.Ref, before, after)
-		p.report(t.Ref, after)
+		p.report(t.Ref, t.uid, after)
 	}
 	p.reschedule(t, o)
 }

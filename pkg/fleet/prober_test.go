@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 )
 
@@ -43,7 +44,7 @@ func startProber(t *testing.T, w *wire, options Options) *watch {
 		options.dial = w.dial
 	}
 	watch := &watch{clusters: NewClusters(options), source: s, reports: map[Ref][]report{}}
-	watch.Prober = NewProber(watch.clusters, func(ref Ref, health Health) {
+	watch.Prober = NewProber(watch.clusters, func(ref Ref, _ types.UID, health Health) {
 		watch.mu.Lock()
 		defer watch.mu.Unlock()
 		watch.reports[ref] = append(watch.reports[ref], report{time.Now(), health})

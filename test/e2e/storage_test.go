@@ -270,6 +270,7 @@ func TestForeignGroups(t *testing.T) {
 	})
 
 	i.stop()
+	i.refusesAnotherService()
 	registration := i.registration("v1beta1.lib.projectsveltos.io")
 	i.run("", "delete", "apiservice", "v1beta1.lib.projectsveltos.io")
 	i.eventually("the host serves the group itself", func(ctx context.Context) error {
@@ -301,6 +302,26 @@ func TestForeignGroups(t *testing.T) {
 	i.run(registration, "apply", "--validate=false", "-f", "-")
 	i.start()
 	i.run("", "get", "clusterset", "a")
+}
+
+// refusesAnotherService: an APIService that leads to somebody else's Service is
+// left alone, and Muster does not start.
+func (i *installation) refusesAnotherService() {
+	i.Helper()
+	lead := func(to string) {
+		i.run("", "patch", "apiservice", "v1beta1.lib.projectsveltos.io", "--type=merge", "--patch", `{"spec":{"service":{"name":"`+to+`"}}}`)
+	}
+	lead("another")
+	defer lead("muster")
+	ctx, cancel := context.WithTimeout(i.Context(), time.Minute)
+	defer cancel()
+	err := i.Muster.Start(ctx)
+	if err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), "APIService v1beta1.lib.projectsveltos.io") || !strings.Contains(err.Error(), "another") {
+		i.Errorf("it starts beside somebody else's APIService, or does not name whose: %v", err)
+	}
+	if got := i.run("", "get", "apiservice", "v1beta1.lib.projectsveltos.io", "-o", "jsonpath={.spec.service.name}"); got != "another" {
+		i.Errorf("the APIService leads to %q afterwards", got)
+	}
 }
 
 // registration is an APIService, ready to be applied again.

@@ -35,8 +35,10 @@ import (
 
 // Options are what a Reconciler works with.
 type Options struct {
-	// Client reads from a cache and writes through the gate.
+	// Client reads from a cache and writes through the gate; Live reads Muster's
+	// objects as they are.
 	Client client.Client
+	Live   client.Reader
 	// Host reads ConfigMaps and Secrets of the host, not through a cache.
 	Host        client.Reader
 	Clusters    *fleet.Clusters
@@ -76,7 +78,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("reading ClusterSummary %s: %w", request, err)
 	}
-	cluster, err := r.cluster(ctx, summary)
+	cluster, err := r.cluster(ctx, r.Client, summary)
+	if err == nil && cluster == nil {
+		// What follows forgets content: not because a cache is behind.
+		cluster, err = r.cluster(ctx, r.Live, summary)
+	}
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -90,9 +96,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 }
 
 // cluster reads the registration, which is nil if it is gone.
-func (r *Reconciler) cluster(ctx context.Context, summary *configv1beta1.ClusterSummary) (*libv1beta1.SveltosCluster, error) {
+func (r *Reconciler) cluster(ctx context.Context, from client.Reader, summary *configv1beta1.ClusterSummary) (*libv1beta1.SveltosCluster, error) {
 	cluster := &libv1beta1.SveltosCluster{}
-	err := r.Client.Get(ctx, types.NamespacedName{Namespace: summary.Spec.ClusterNamespace, Name: summary.Spec.ClusterName}, cluster)
+	err := from.Get(ctx, types.NamespacedName{Namespace: summary.Spec.ClusterNamespace, Name: summary.Spec.ClusterName}, cluster)
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}

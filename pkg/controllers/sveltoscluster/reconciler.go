@@ -15,6 +15,7 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -41,8 +42,10 @@ type Prober interface {
 // Reconciler keeps the prober's targets equal to the registrations, and the
 // registrations' status equal to the prober's findings.
 type Reconciler struct {
-	// Client reads SveltosClusters from a cache and writes through the gate.
+	// Client reads SveltosClusters from a cache and writes through the gate; Live
+	// reads them as they are.
 	Client client.Client
+	Live   client.Reader
 	// Events go to the host cluster.
 	Events events.EventRecorder
 	// Forget drops the connections of a cluster that is gone or whose
@@ -59,17 +62,23 @@ type Reconciler struct {
 	// whose registration is gone, which leaves that content.
 	ForgetInventories func(context.Context, fleet.Ref) error
 
-	mu     sync.Mutex
-	health map[fleet.Ref]fleet.Health
+	mu       sync.Mutex
+	findings map[fleet.Ref]finding
+}
+
+// finding is what the prober last reported of a registration.
+type finding struct {
+	uid    types.UID
+	health fleet.Health
 }
 
 // Report takes a finding of the prober. It does not block.
-func (r *Reconciler) Report(ref fleet.Ref, health fleet.Health) {
+func (r *Reconciler) Report(ref fleet.Ref, uid types.UID, health fleet.Health) {
 	r.mu.Lock()
-	if r.health == nil {
-		r.health = map[fleet.Ref]fleet.Health{}
+	if r.findings == nil {
+		r.findings = map[fleet.Ref]finding{}
 	}
-	r.health[ref] = health
+	r.findings[ref] = finding{uid, health}
 	r.mu.Unlock()
 	r.Brake.Observe(ref, health)
 	r.Trigger.Trigger(reconcile.Request{NamespacedName: client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}})
@@ -80,6 +89,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	ref := clusterref.Of(request.Namespace, request.Name)
 	cluster := &libv1beta1.SveltosCluster{}
 	err := r.Client.Get(ctx, request.NamespacedName, cluster)
+	if apierrors.IsNotFound(err) {
+		// To stop is to forget what was deployed: not because a cache is behind.
+		err = r.Live.Get(ctx, request.NamespacedName, cluster)
+	}
 	if apierrors.IsNotFound(err) || (err == nil && !cluster.DeletionTimestamp.IsZero()) {
 		return reconcile.Result{}, r.stop(ctx, ref)
 	}
@@ -97,7 +110,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		r.Forget(ref)
 		r.Prober.ProbeNow(ref)
 	}
-	health, known := r.lastHealth(ref)
+	health, known := r.lastHealth(ref, cluster.UID)
 	if !known {
 		return reconcile.Result{}, nil
 	}
@@ -110,16 +123,18 @@ func (r *Reconciler) stop(ctx context.Context, ref fleet.Ref) error {
 	r.Forget(ref)
 	r.Brake.Forget(ref)
 	r.mu.Lock()
-	delete(r.health, ref)
+	delete(r.findings, ref)
 	r.mu.Unlock()
 	return r.ForgetInventories(ctx, ref)
 }
 
-func (r *Reconciler) lastHealth(ref fleet.Ref) (fleet.Health, bool) {
+// lastHealth is what was last found out about a registration. A finding about a
+// former one of the same name may arrive late.
+func (r *Reconciler) lastHealth(ref fleet.Ref, uid types.UID) (fleet.Health, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	health, known := r.health[ref]
-	return health, known
+	last := r.findings[ref]
+	return last.health, last.uid == uid
 }
 
 // write brings the status, then the version label, to what health says; status

@@ -1,0 +1,95 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package sveltoscluster
+
+import (
+	"context"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
+	"github.com/muster-project/muster/pkg/controllers/clusterref"
+	"github.com/muster-project/muster/pkg/controllers/trigger"
+	"github.com/muster-project/muster/pkg/fleet"
+)
+
+// targets is a prober that notes what it was told.
+type targets struct {
+	set     []fleet.Target
+	removed []fleet.Ref
+}
+
+func (p *targets) Set(t fleet.Target)     { p.set = append(p.set, t) }
+func (p *targets) Remove(ref fleet.Ref)   { p.removed = append(p.removed, ref) }
+func (p *targets) ProbeNow(ref fleet.Ref) {}
+
+func newClient(t *testing.T, objects ...client.Object) client.Client {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	if err := libv1beta1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	return fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build()
+}
+
+func TestOnlyTheAPISaysThatARegistrationIsGone(t *testing.T) {
+	registration := &libv1beta1.SveltosCluster{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "c", UID: "u"}}
+	request := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(registration)}
+	for name, tc := range map[string]struct {
+		live    []client.Object
+		forgets bool
+	}{
+		"the cache is behind": {live: []client.Object{registration}},
+		"it is gone":          {forgets: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			brake, err := NewBrake(t.Context(), newClient(t), clock.RealClock{}, func() {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			prober, forgotten := &targets{}, 0
+			r := &Reconciler{
+				Client: newClient(t), Live: newClient(t, tc.live...), Prober: prober, Brake: brake,
+				Trigger: trigger.New[reconcile.Request](),
+				Forget:  func(fleet.Ref) {},
+				ForgetInventories: func(context.Context, fleet.Ref) error {
+					forgotten++
+					return nil
+				},
+			}
+			if _, err := r.Reconcile(t.Context(), request); err != nil {
+				t.Fatal(err)
+			}
+			if forgot := forgotten == 1 && len(prober.removed) == 1; forgot != tc.forgets {
+				t.Errorf("forgot it: %t (%d times), removed %v", forgot, forgotten, prober.removed)
+			}
+			if probed := len(prober.set) == 1 && prober.set[0].UID == "u"; probed == tc.forgets {
+				t.Errorf("probed: %t, %v", probed, prober.set)
+			}
+		})
+	}
+}
+
+func TestAFindingIsAboutOneRegistration(t *testing.T) {
+	brake, err := NewBrake(t.Context(), newClient(t), clock.RealClock{}, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &Reconciler{Brake: brake, Trigger: trigger.New[reconcile.Request]()}
+	ref := clusterref.Of("ns", "c")
+	r.Report(ref, types.UID("old"), fleet.Health{Ready: true})
+	if _, known := r.lastHealth(ref, "new"); known {
+		t.Error("a finding about a former registration is used for its successor")
+	}
+	if health, known := r.lastHealth(ref, "old"); !known || !health.Ready {
+		t.Errorf("the finding is %v, known: %t", health, known)
+	}
+}

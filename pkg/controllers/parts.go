@@ -71,7 +71,8 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 		WaitCurrent: d.WaitCurrent, Halted: brake.Halted, Events: recorder,
 	}
 	p.profiles = &profile.Reconciler{
-		Client: mgr.GetClient(), Members: d.Index, Revisions: d.Revisions, Events: recorder, Now: time.Now,
+		Client: mgr.GetClient(), Members: d.Index, WaitCurrent: d.WaitCurrent,
+		Revisions: d.Revisions, Events: recorder, Now: time.Now,
 	}
 	p.summaries = p.newSummaries(mgr, host, connections, recorder)
 	return p, nil

@@ -42,8 +42,10 @@ type Reconciler struct {
 	Client client.Client
 	// Members has been filled before the reconciler starts: an empty fleet means
 	// that no cluster is registered.
-	Members   Members
-	Revisions *revision.Store
+	Members Members
+	// WaitCurrent returns when Members has reached the store's current revision.
+	WaitCurrent func(context.Context) (int64, error)
+	Revisions   *revision.Store
 	// Events go to the host cluster.
 	Events events.EventRecorder
 	// Now is the clock.
@@ -159,6 +161,11 @@ func (r *Reconciler) reconcileDelete(ctx context.Context, p profile, summaries [
 
 // matching gathers what decides where the profile goes, and decides it.
 func (r *Reconciler) matching(ctx context.Context, p profile, summaries []configv1beta1.ClusterSummary) (matching, error) {
+	// What woke the reconciler came through another watch than Members follows,
+	// and nothing would wake it again when Members has caught up.
+	if _, err := r.WaitCurrent(ctx); err != nil {
+		return matching{}, fmt.Errorf("waiting for the index: %w", err)
+	}
 	in := inputs{
 		namespace: p.GetNamespace(),
 		refs:      p.spec.ClusterRefs,

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"runtime/debug"
 	"slices"
 
@@ -78,7 +77,7 @@ func newServerCommand() *cobra.Command {
 func runServer(ctx context.Context, o options.CompletedOptions) error {
 	logger := klog.FromContext(ctx)
 	logger.Info("Starting", "version", version.String(), "prefix", o.Prefix())
-	defer runtime.KeepAlive(paceCollector())
+	collectSooner()
 	host, err := newHost(o)
 	if err != nil {
 		return err
@@ -113,20 +112,14 @@ func runServer(ctx context.Context, o options.CompletedOptions) error {
 	return p.run(ctx)
 }
 
-// paceCollector has the garbage collector begin when the heap has grown by half
-// and 64 MiB, unless the environment says otherwise. Most of the heap is what is
-// known of a fleet: it lives long, so that a collection finds little, and half as
-// much to spare is memory saved for each cluster. With a small fleet half would
-// be so little that the collector hardly ever rested, and requests would feel it:
-// the ballast, which counts as heap and is never touched, so that it takes no
-// memory, makes it 64 MiB more. It has to be kept alive.
-func paceCollector() (ballast []byte) {
-	if _, set := os.LookupEnv("GOGC"); set {
-		return nil
+// collectSooner has the garbage collector begin when the heap has grown by two
+// fifths and not by all of it, unless the environment says otherwise. Most of the
+// heap is what is known of a fleet: it lives long, so that a collection finds
+// little, and what is spared is memory for each cluster.
+func collectSooner() {
+	if _, set := os.LookupEnv("GOGC"); !set {
+		debug.SetGCPercent(40)
 	}
-	const spare = 64 << 20
-	debug.SetGCPercent(50)
-	return make([]byte, 2*spare)
 }
 
 // host is what we know of the host cluster.

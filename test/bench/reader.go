@@ -65,6 +65,13 @@ func newReaders(ctx context.Context, f *fleet.Fleet) (*readers, error) {
 	return &readers{direct: reader, aggregated: aggregated}, err
 }
 
+// newBareReader leads to a server that does nothing, in a process of its own.
+func newBareReader(to endpoint) (*reader, error) {
+	return newReader(&rest.Config{
+		Host: "https://" + to.Address, BearerToken: "bare", TLSClientConfig: rest.TLSClientConfig{CAData: to.CA},
+	})
+}
+
 // directConfig leads past the host. Muster takes the client certificates that
 // the host takes; its own certificate is vouched for in the APIServices.
 func directConfig(ctx context.Context, f *fleet.Fleet, host *rest.Config) (*rest.Config, error) {

@@ -46,7 +46,7 @@ func measureSelectionReads(ctx context.Context, b *bench, report func(*Measure))
 	if len(sizes) == 0 {
 		sizes = []int{100, 1_000, 10_000, 100_000}
 	}
-	return b.withFleet(ctx, fleet.Options{Name: "g1"}, func(ctx context.Context, f *fleet.Fleet) error {
+	return b.withFleet(ctx, fleet.Options{Name: "g1"}, func(ctx context.Context, f *fleet.Fleet) (err error) {
 		seed, err := newSeeder(ctx, f)
 		if err != nil {
 			return err
@@ -55,6 +55,15 @@ func measureSelectionReads(ctx context.Context, b *bench, report func(*Measure))
 			return err
 		}
 		ways, err := newReaders(ctx, f)
+		if err != nil {
+			return err
+		}
+		empty, err := startFakeClusters(ctx)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, empty.stop()) }()
+		bare, err := newBareReader(empty.endpoint)
 		if err != nil {
 			return err
 		}
@@ -71,7 +80,7 @@ func measureSelectionReads(ctx context.Context, b *bench, report func(*Measure))
 				return err
 			}
 			b.logf("G1: %d clusters are there after %.0fs; Muster uses %.2f CPUs without load", size, time.Since(began).Seconds(), idle)
-			m, err := readsAt(ctx, b, f, ways, size)
+			m, err := readsAt(ctx, b, f, newLoads(ways, bare), size)
 			if err != nil {
 				return fmt.Errorf("with %d clusters: %w", size, err)
 			}
@@ -121,19 +130,20 @@ func awaitSelected(ctx context.Context, r *reader, clusters int) error {
 type load struct {
 	name string
 	read func(ctx context.Context, i int) error
-	p50s []float64
-	p99s []float64
+	// alone leaves the writes out.
+	alone bool
+	p50s  []float64
+	p99s  []float64
 }
 
 // readsAt measures a fleet of one size. The kinds of reads take turns, so that
 // a busy minute of the machine is no kind's alone; a figure is the median of
 // its turns, and the least is shown beside.
-func readsAt(ctx context.Context, b *bench, f *fleet.Fleet, ways *readers, clusters int) (*Measure, error) {
+func readsAt(ctx context.Context, b *bench, f *fleet.Fleet, loads []*load, clusters int) (*Measure, error) {
 	w, err := newWriter(ctx, f, clusters)
 	if err != nil {
 		return nil, err
 	}
-	loads := newLoads(ways)
 	for run := range b.repeat(3) {
 		for i := range loads {
 			stop := b.profiling(ctx, f, fmt.Sprintf("g1-%d-%s-%d", clusters, loads[i].name, run), b.window)
@@ -145,7 +155,7 @@ func readsAt(ctx context.Context, b *bench, f *fleet.Fleet, ways *readers, clust
 		}
 	}
 	goals := readGoalsAt(clusters)
-	consistent, cached, aggregated, floor := loads[0], loads[1], loads[2], loads[3]
+	consistent, cached, aggregated, floor, machine := loads[0], loads[1], loads[2], loads[3], loads[4]
 	m := &Measure{Name: "G1"}
 	return m.Number("clusters", float64(clusters), 0).
 		Number("p50_ms", median(consistent.p50s), 2).
@@ -155,10 +165,11 @@ func readsAt(ctx context.Context, b *bench, f *fleet.Fleet, ways *readers, clust
 		Number("p99_min_ms", slices.Min(consistent.p99s), 2).
 		Number("cached_p99_min_ms", slices.Min(cached.p99s), 2).
 		Number("aggregated_p99_min_ms", slices.Min(aggregated.p99s), 2).
-		Number("floor_p99_ms", median(floor.p99s), 2), nil
+		Number("floor_p99_ms", median(floor.p99s), 2).
+		Number("machine_p99_ms", median(machine.p99s), 2), nil
 }
 
-func newLoads(ways *readers) []*load {
+func newLoads(ways *readers, bare *reader) []*load {
 	selection := func(r *reader, suffix string) func(context.Context, int) error {
 		return func(ctx context.Context, _ int) error {
 			_, err := r.get(ctx, selectionPath(setName(rand.N(setCount)))+suffix)
@@ -169,11 +180,17 @@ func newLoads(ways *readers) []*load {
 		{name: "consistent", read: selection(ways.direct, "")},
 		{name: "cached", read: selection(ways.direct, "&resourceVersion=0")},
 		{name: "aggregated", read: selection(ways.aggregated, "")},
-		// What this machine and client take for a request that is no work.
-		{name: "floor", read: func(ctx context.Context, _ int) error {
-			_, err := ways.direct.get(ctx, "/version")
-			return err
-		}},
+		// What Muster takes for a request that is no work.
+		{name: "floor", read: version(ways.direct)},
+		// What this machine and client take without Muster.
+		{name: "machine", read: version(bare), alone: true},
+	}
+}
+
+func version(r *reader) func(context.Context, int) error {
+	return func(ctx context.Context, _ int) error {
+		_, err := r.get(ctx, "/version")
+		return err
 	}
 }
 
@@ -182,6 +199,9 @@ func (l *load) turn(ctx context.Context, w *writer, window time.Duration) error 
 	var latencies []float64
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
+		if l.alone {
+			return nil
+		}
 		_, err := openLoop(ctx, writeRate, warmUp+window, w.write)
 		if err != nil {
 			return fmt.Errorf("status write: %w", err)

@@ -23,7 +23,11 @@ import (
 // which it looks once a minute.
 const reloadSoon = 100 * time.Second
 
-const auditPolicy = `{apiVersion: audit.k8s.io/v1, kind: Policy, rules: [{level: Metadata, omitStages: [RequestReceived]}]}`
+const auditPolicy = `
+apiVersion: audit.k8s.io/v1
+kind: Policy
+rules: [{level: Metadata, omitStages: [RequestReceived]}]
+`
 
 // rotated encrypts with a new key and still reads what an older one encrypted.
 var rotated = strings.Replace(encryption, "keys: [", "keys: [{name: key2, secret: bXVzdGVyLXRlc3RzLWtleS1vZi0zMi1ieXRlcy4uLjI=}, ", 1)

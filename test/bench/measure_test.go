@@ -81,11 +81,14 @@ func TestQuantiles(t *testing.T) {
 	}
 }
 
+// sleepUntil waits by the clock of the test.
+func sleepUntil(moment time.Time) { time.Sleep(time.Until(moment)) }
+
 // A server that stalls makes the requests behind the slow one slow, too.
 func TestOpenLoopDoesNotOmitWhatWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var stalled = time.Now().Add(500 * time.Millisecond)
-		latencies, err := openLoop(t.Context(), 100, time.Second, func(context.Context, int) error {
+		latencies, err := openLoop(t.Context(), 100, time.Second, sleepUntil, func(context.Context, int) error {
 			time.Sleep(time.Until(stalled))
 			return nil
 		})
@@ -112,7 +115,7 @@ func TestOpenLoopAndFailures(t *testing.T) {
 	}{"few": {every: 20}, "many": {every: 5, wantErr: true}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				latencies, err := openLoop(t.Context(), 100, time.Second, func(_ context.Context, i int) error {
+				latencies, err := openLoop(t.Context(), 100, time.Second, sleepUntil, func(_ context.Context, i int) error {
 					if i%test.every == 0 {
 						return broken
 					}

@@ -20,7 +20,8 @@ const mostFailed = 0.1
 // at which a request was to be sent: one that has to wait behind a slow one is
 // slow too, and not left out. A request that fails, one that the server is too
 // busy for among them, has an infinite latency; too many of them are an error.
-func openLoop(ctx context.Context, rate int, window time.Duration, send func(ctx context.Context, i int) error) ([]float64, error) {
+// pause waits for a moment.
+func openLoop(ctx context.Context, rate int, window time.Duration, pause func(time.Time), send func(ctx context.Context, i int) error) ([]float64, error) {
 	var (
 		interval  = time.Second / time.Duration(rate)
 		latencies = make([]float64, int(window/interval))
@@ -30,7 +31,7 @@ func openLoop(ctx context.Context, rate int, window time.Duration, send func(ctx
 	)
 	for i := range latencies {
 		due := start.Add(time.Duration(i) * interval)
-		pauseUntil(due)
+		pause(due)
 		if ctx.Err() != nil {
 			break
 		}

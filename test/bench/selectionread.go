@@ -202,14 +202,14 @@ func (l *load) turn(ctx context.Context, w *writer, window time.Duration) error 
 		if l.alone {
 			return nil
 		}
-		_, err := openLoop(ctx, writeRate, warmUp+window, w.write)
+		_, err := openLoop(ctx, writeRate, warmUp+window, pauseUntil, w.write)
 		if err != nil {
 			return fmt.Errorf("status write: %w", err)
 		}
 		return nil
 	})
 	group.Go(func() (err error) {
-		latencies, err = openLoop(ctx, readRate, warmUp+window, l.read)
+		latencies, err = openLoop(ctx, readRate, warmUp+window, pauseUntil, l.read)
 		return err
 	})
 	if err := group.Wait(); err != nil {

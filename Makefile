@@ -62,12 +62,14 @@ bench: build ## Run the benchmarks: one line per measure
 	@$(BIN)/bench $(BENCH)
 
 .PHONY: generate
-generate: ## Generate code and documents from the types
+generate: control-plane ## Generate code, documents and plain YAML from types and chart
 	hack/update-codegen.sh
+	hack/render-deploy.sh
 
 .PHONY: verify
-verify: ## Check that generated code and documents are current
+verify: control-plane ## Check that what is generated is current
 	hack/verify-codegen.sh
+	hack/verify-deploy.sh
 
 .PHONY: lint
 lint: ## Check the code's form and layering
@@ -80,6 +82,9 @@ IMAGE ?= muster:latest
 .PHONY: image
 image: ## Pack the server into an OCI image archive, bin/muster-image.tar
 	@mkdir -p $(BIN)
-	@CGO_ENABLED=0 GOOS=linux go build -trimpath -ldflags '-s -w $(STAMP)' -o $(BIN)/muster-static ./cmd/muster
+	@# Nothing of the machine gets in, so that a second build has the same digest.
+	@# timetzdata: schedules name time zones, and the image has no files of them.
+	@CGO_ENABLED=0 GOOS=linux go build -trimpath -buildvcs=false -tags timetzdata \
+		-ldflags '-s -w -buildid= $(STAMP)' -o $(BIN)/muster-static ./cmd/muster
 	@go run ./hack/image $(BIN)/muster-static '$(CERTIFICATES)' '$(IMAGE)' $(BIN)/muster-image.tar
 	@echo 'wrote bin/muster-image.tar ($(IMAGE))'

@@ -14,6 +14,7 @@ import (
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/component-base/cli"
 
+	"github.com/muster-project/muster/cmd/muster/installation"
 	"github.com/muster-project/muster/pkg/script"
 	"github.com/muster-project/muster/pkg/version"
 )
@@ -44,7 +45,8 @@ func newCommand(ctx context.Context) *cobra.Command {
 		SilenceUsage: true,
 	}
 	root.SetContext(ctx)
-	root.AddCommand(newServerCommand(), newScriptWorkerCommand(), newVersionCommand())
+	root.AddCommand(newServerCommand(), newScriptWorkerCommand(), newVersionCommand(),
+		installation.NewPrepareCommand(), installation.NewUnregisterCommand())
 	return root
 }
 

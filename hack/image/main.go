@@ -2,8 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command image packs a static program into an OCI image archive, without a
-// container engine: the program, the certificates that it trusts, nothing else.
-// The same input gives the same bytes. `podman load`, `docker load` and
+// container engine: the program, the certificates that it trusts, a user without
+// rights and directories that this user may write. The same input gives the same
+// bytes; the digest that it prints is the image's. `podman load`, `docker load` and
 // `kind load image-archive` read the result.
 //
 // Usage: image PROGRAM CERTIFICATES NAME:TAG OUTPUT
@@ -16,6 +17,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -27,9 +29,24 @@ import (
 const (
 	programPath     = "usr/local/bin/muster"
 	certificatePath = "etc/ssl/certs/ca-certificates.crt"
-	// nobody is the user and group that distroless images call nonroot.
-	nobody = "65532:65532"
+	// cachePath is the home of the user, for libraries that keep a cache.
+	cachePath = "var/cache/muster"
+	// nonroot is the user and the group, as distroless images number them.
+	nonroot = 65532
 )
+
+// base is what every program expects of a system, however small: names for the
+// user, and places to write to. With a read-only root file system these are where
+// volumes are mounted.
+func base() []file {
+	name := func(format string) []byte { return fmt.Appendf(nil, format, nonroot) }
+	return []file{
+		{path: "etc/group", mode: 0o644, data: name("root:x:0:\nnonroot:x:%d:\n")},
+		{path: "etc/passwd", mode: 0o644, data: name("root:x:0:0:root:/:/sbin/nologin\nnonroot:x:%[1]d:%[1]d:nonroot:/" + cachePath + ":/sbin/nologin\n")},
+		{path: "tmp/", mode: 0o1777},
+		{path: cachePath + "/", mode: 0o700, owner: nonroot},
+	}
+}
 
 // Media types and annotations of the OCI image specification.
 const (
@@ -55,7 +72,10 @@ func main() {
 }
 
 func run(program, certificates, name, output string) error {
-	var files []file
+	if certificates == "" {
+		return errors.New("no trusted certificates found on this machine: name a PEM file with CERTIFICATES=")
+	}
+	files := base()
 	for _, f := range []struct {
 		source, path string
 		mode         int64
@@ -67,22 +87,26 @@ func run(program, certificates, name, output string) error {
 		if err != nil {
 			return fmt.Errorf("reading what goes into the image: %w", err)
 		}
-		files = append(files, file{f.path, f.mode, data})
+		files = append(files, file{path: f.path, mode: f.mode, data: data})
 	}
-	archive, err := image(name, files)
+	archive, digest, err := image(name, files)
 	if err != nil {
 		return err
 	}
 	if err := os.WriteFile(output, archive, 0o644); err != nil {
 		return fmt.Errorf("writing the image: %w", err)
 	}
+	fmt.Println(name, digest)
 	return nil
 }
 
+// file is a directory where its path ends with a slash.
 type file struct {
 	path string
 	mode int64
 	data []byte
+	// owner is the user and the group.
+	owner int
 }
 
 type descriptor struct {
@@ -92,29 +116,34 @@ type descriptor struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
-// image is an OCI image layout, as a tar archive.
-func image(name string, files []file) ([]byte, error) {
+// image is an OCI image layout, as a tar archive, and the digest of the image.
+func image(name string, files []file) (archive []byte, imageDigest string, err error) {
 	layer, err := pack(withDirectories(files))
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	compressed, err := compress(layer)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	config, err := json.Marshal(map[string]any{
 		"architecture": runtime.GOARCH,
 		"os":           "linux",
-		"config":       map[string]any{"User": nobody, "Entrypoint": []string{"/" + programPath}},
-		"rootfs":       map[string]any{"type": "layers", "diff_ids": []string{digest(layer)}},
+		"config": map[string]any{
+			"User":       fmt.Sprintf("%[1]d:%[1]d", nonroot),
+			"Entrypoint": []string{"/" + programPath},
+			"WorkingDir": "/",
+			"Env":        []string{"HOME=/" + cachePath, "PATH=/" + path.Dir(programPath)},
+		},
+		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{digest(layer)}},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("encoding the image's configuration: %w", err)
+		return nil, "", fmt.Errorf("encoding the image's configuration: %w", err)
 	}
 	var blobs []file
 	add := func(mediaType string, data []byte) descriptor {
 		d := descriptor{MediaType: mediaType, Digest: digest(data), Size: len(data)}
-		blobs = append(blobs, file{"blobs/" + strings.Replace(d.Digest, ":", "/", 1), 0o644, data})
+		blobs = append(blobs, file{path: "blobs/" + strings.Replace(d.Digest, ":", "/", 1), mode: 0o644, data: data})
 		return d
 	}
 	manifest, err := json.Marshal(map[string]any{
@@ -124,7 +153,7 @@ func image(name string, files []file) ([]byte, error) {
 		"layers":        []descriptor{add(mediaLayer, compressed)},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("encoding the image's manifest: %w", err)
+		return nil, "", fmt.Errorf("encoding the image's manifest: %w", err)
 	}
 	root := add(mediaManifest, manifest)
 	_, tag, _ := strings.Cut(path.Base(name), ":")
@@ -135,12 +164,13 @@ func image(name string, files []file) ([]byte, error) {
 		"manifests":     []descriptor{root},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("encoding the image's index: %w", err)
+		return nil, "", fmt.Errorf("encoding the image's index: %w", err)
 	}
-	return pack(withDirectories(append([]file{
-		{"oci-layout", 0o644, []byte(`{"imageLayoutVersion":"1.0.0"}`)},
-		{"index.json", 0o644, index},
+	archive, err = pack(withDirectories(append([]file{
+		{path: "oci-layout", mode: 0o644, data: []byte(`{"imageLayoutVersion":"1.0.0"}`)},
+		{path: "index.json", mode: 0o644, data: index},
 	}, blobs...)))
+	return archive, root.Digest, err
 }
 
 // withDirectories puts every directory before what is in it.
@@ -149,7 +179,9 @@ func withDirectories(files []file) []file {
 	seen := map[string]bool{".": true}
 	for _, f := range files {
 		var missing []file
-		for dir := path.Dir(f.path); !seen[dir]; dir = path.Dir(dir) {
+		own := strings.TrimSuffix(f.path, "/")
+		seen[own] = true
+		for dir := path.Dir(own); !seen[dir]; dir = path.Dir(dir) {
 			seen[dir] = true
 			missing = append([]file{{path: dir + "/", mode: 0o755}}, missing...)
 		}
@@ -163,7 +195,10 @@ func pack(files []file) ([]byte, error) {
 	var out bytes.Buffer
 	writer := tar.NewWriter(&out)
 	for _, f := range files {
-		header := &tar.Header{Name: f.path, Mode: f.mode, Size: int64(len(f.data)), Typeflag: tar.TypeReg, Format: tar.FormatUSTAR}
+		header := &tar.Header{
+			Name: f.path, Mode: f.mode, Size: int64(len(f.data)), Uid: f.owner, Gid: f.owner,
+			Typeflag: tar.TypeReg, Format: tar.FormatUSTAR,
+		}
 		if strings.HasSuffix(f.path, "/") {
 			header.Typeflag = tar.TypeDir
 		}

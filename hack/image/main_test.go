@@ -11,8 +11,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -96,12 +98,13 @@ func TestImageLeadsFromItsIndexToItsFiles(t *testing.T) {
 		Config struct {
 			User       string
 			Entrypoint []string
+			Env        []string
 		}
 		Rootfs struct {
 			DiffIDs []string `json:"diff_ids"`
 		}
 	}](t, blob(manifest.Config))
-	if config.Config.User != nobody || config.Config.Entrypoint[0] != "/"+programPath {
+	if config.Config.User != "65532:65532" || !slices.Contains(config.Config.Env, "HOME=/var/cache/muster") || config.Config.Entrypoint[0] != "/"+programPath {
 		t.Errorf("configuration %+v", config)
 	}
 	uncompressed, err := gzip.NewReader(bytes.NewReader(blob(manifest.Layers[0])))
@@ -116,15 +119,70 @@ func TestImageLeadsFromItsIndexToItsFiles(t *testing.T) {
 		t.Error("the layer is not the one that the configuration names")
 	}
 	got := unpack(t, bytes.NewReader(layer))
-	content := map[string][]byte{programPath: []byte("the program"), certificatePath: []byte("the certificates")}
+	content := map[string][]byte{
+		"etc/group":  []byte("root:x:0:\nnonroot:x:65532:\n"),
+		"etc/passwd": []byte("root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/var/cache/muster:/sbin/nologin\n"),
+		programPath:  []byte("the program"), certificatePath: []byte("the certificates"),
+	}
 	if diff := cmp.Diff(content, got); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
 }
 
+// Neither the time nor the machine gets into the bytes: the same is built later
+// and elsewhere.
 func TestImageIsReproducible(t *testing.T) {
-	if !bytes.Equal(build(t), build(t)) {
-		t.Error("the same input gave two images")
+	first := build(t)
+	synctest.Test(t, func(t *testing.T) { // its clock is years behind
+		if !bytes.Equal(first, build(t)) {
+			t.Error("the same input gave two images")
+		}
+	})
+	for reader := tar.NewReader(bytes.NewReader(first)); ; {
+		header, err := reader.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if header.ModTime.Unix() != 0 || header.Uname != "" || header.Gname != "" {
+			t.Errorf("%s: time %s, user %q, group %q", header.Name, header.ModTime, header.Uname, header.Gname)
+		}
+	}
+}
+
+// A program that is nobody's keeps its temporary files and its cache somewhere.
+func TestWritableDirectories(t *testing.T) {
+	layer, err := pack(withDirectories(base()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	type entry struct {
+		Mode     int64
+		Uid, Gid int
+	}
+	got := map[string]entry{}
+	for reader := tar.NewReader(bytes.NewReader(layer)); ; {
+		header, err := reader.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, twice := got[header.Name]; twice {
+			t.Errorf("%s is there twice", header.Name)
+		}
+		got[header.Name] = entry{header.Mode, header.Uid, header.Gid}
+	}
+	want := map[string]entry{
+		"etc/": {Mode: 0o755}, "etc/group": {Mode: 0o644}, "etc/passwd": {Mode: 0o644},
+		"tmp/": {Mode: 0o1777},
+		"var/": {Mode: 0o755}, "var/cache/": {Mode: 0o755}, "var/cache/muster/": {Mode: 0o700, Uid: nonroot, Gid: nonroot},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("directories (-want +got):\n%s", diff)
 	}
 }
 
@@ -133,5 +191,11 @@ func TestImageWithoutAProgram(t *testing.T) {
 	missing := filepath.Join(dir, "missing")
 	if err := run(missing, missing, "a:b", filepath.Join(dir, "out")); err == nil || !strings.Contains(err.Error(), missing) {
 		t.Errorf("got %v, want the missing file's name", err)
+	}
+}
+
+func TestImageWithoutCertificates(t *testing.T) {
+	if err := run("program", "", "a:b", "out"); err == nil || !strings.Contains(err.Error(), "CERTIFICATES=") {
+		t.Errorf("got %v, want what to set", err)
 	}
 }

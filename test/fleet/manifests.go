@@ -20,6 +20,9 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
+// serviceName is the Service that the APIServices lead to.
+const serviceName = "muster"
+
 // manifests are what artifacts/deploy ships, as far as it means something
 // without nodes.
 type manifests struct {
@@ -70,9 +73,12 @@ func (m *manifests) add(object *unstructured.Unstructured, serverPort int64) err
 		}
 		m.args = deployment.Spec.Template.Spec.Containers[0].Args
 		return nil
-	case "PersistentVolumeClaim":
-		return nil // the Deployment's
+	case "StatefulSet", "Job", "CronJob", "PersistentVolumeClaim":
+		return nil // no node would run them
 	case "Service":
+		if object.GetName() != serviceName {
+			break // etcd's, which no APIService leads to
+		}
 		object.Object["spec"] = map[string]any{"type": "ExternalName", "externalName": "localhost"}
 	case "APIService":
 		m.apiServices = append(m.apiServices, object.GetName())

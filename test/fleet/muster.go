@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -102,8 +103,7 @@ func (m *Muster) Running() bool { return m.PID() != 0 }
 // command is where all arguments of the server come together: those that are
 // shipped, what a process outside a Pod needs besides, and the caller's.
 func (m *Muster) command() command {
-	args := append([]string{}, m.shipped.args...)
-	args = append(args,
+	args := append(singleServer(m.shipped.args),
 		"--kubeconfig="+filepath.Join(m.dir, "kubeconfig"),
 		"--authentication-kubeconfig="+filepath.Join(m.dir, "kubeconfig"),
 		"--authorization-kubeconfig="+filepath.Join(m.dir, "kubeconfig"),
@@ -123,6 +123,15 @@ func (m *Muster) command() command {
 		args: append(args, m.extra...),
 		dir:  m.dir,
 	}
+}
+
+// singleServer is args without what belongs to the etcd beside a server, and
+// without the key from a Secret that only a Pod has: a single server embeds its
+// etcd, which it does without --etcd-servers alone.
+func singleServer(args []string) []string {
+	return slices.DeleteFunc(slices.Clone(args), func(argument string) bool {
+		return strings.HasPrefix(argument, "--etcd-") || strings.HasPrefix(argument, "--encryption-provider-config")
+	})
 }
 
 // install registers Muster in the host as a user would, and starts it.

@@ -45,8 +45,9 @@ func newCommand(ctx context.Context) *cobra.Command {
 		SilenceUsage: true,
 	}
 	root.SetContext(ctx)
-	root.AddCommand(newServerCommand(), newScriptWorkerCommand(), newVersionCommand(),
-		installation.NewPrepareCommand(), installation.NewUnregisterCommand())
+	root.AddCommand(newServerCommand(), newEtcdCommand(), newBackupCommand(), newRestoreCommand(),
+		installation.NewPrepareCommand(), installation.NewUnregisterCommand(),
+		newScriptWorkerCommand(), newVersionCommand())
 	return root
 }
 

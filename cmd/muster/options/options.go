@@ -29,13 +29,10 @@ import (
 	"github.com/muster-project/muster/pkg/apiserver/serving"
 	"github.com/muster-project/muster/pkg/render"
 	"github.com/muster-project/muster/pkg/storage/etcd"
+	"github.com/muster-project/muster/pkg/storage/records"
 )
 
 const (
-	// storageRoot is where all installations keep their keys: never the bare
-	// /registry, which is a kube-apiserver's.
-	storageRoot = "/registry/muster"
-
 	// defaultPort needs no privileges; a Service maps 443 to it.
 	defaultPort = 8443
 
@@ -105,7 +102,7 @@ func (o *Options) addOwnFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.DataDir, "data-dir", o.DataDir,
 		"Directory of the embedded etcd, which runs unless --etcd-servers names another. It belongs to one server alone.")
 	fs.StringVar(&o.Installation, "installation", o.Installation,
-		"Name that tells installations in one etcd apart. Keys begin with "+storageRoot+"/<installation>, unless --etcd-prefix says otherwise.")
+		"Name that tells installations in one etcd apart. Keys begin with "+records.Root+"/<installation>, unless --etcd-prefix says otherwise.")
 	fs.StringVar(&o.Namespace, "namespace", o.Namespace,
 		"Namespace of the host cluster for what Muster makes there, the Secret with its serving certificate for one. It has to exist.")
 	fs.StringVar(&o.ServiceName, "service-name", o.ServiceName,
@@ -167,7 +164,7 @@ func (o *Options) Complete() (CompletedOptions, error) {
 		EmbeddedEtcd:       len(o.Recommended.Etcd.StorageConfig.Transport.ServerList) == 0,
 	}
 	r := o.Recommended
-	r.Etcd.StorageConfig.Prefix = cmp.Or(r.Etcd.StorageConfig.Prefix, path.Join(storageRoot, o.Installation))
+	r.Etcd.StorageConfig.Prefix = cmp.Or(r.Etcd.StorageConfig.Prefix, path.Join(records.Root, o.Installation))
 	host := r.CoreAPI.CoreAPIKubeconfigPath
 	r.Authentication.RemoteKubeConfigFile = cmp.Or(r.Authentication.RemoteKubeConfigFile, host)
 	r.Authorization.RemoteKubeConfigFile = cmp.Or(r.Authorization.RemoteKubeConfigFile, host)
@@ -220,7 +217,7 @@ func (c *completedOptions) validateStorage() []error {
 	var errs []error
 	e := c.Recommended.Etcd
 	if prefix := path.Clean("/" + e.StorageConfig.Prefix); prefix == "/" || prefix == "/registry" {
-		errs = append(errs, fmt.Errorf("--etcd-prefix %q would mix our keys with a kube-apiserver's; choose one below %s", e.StorageConfig.Prefix, storageRoot))
+		errs = append(errs, fmt.Errorf("--etcd-prefix %q would mix our keys with a kube-apiserver's; choose one below %s", e.StorageConfig.Prefix, records.Root))
 	}
 	if len(e.EtcdServersOverrides) > 0 {
 		errs = append(errs, errors.New("--etcd-servers-overrides is not possible: selections need all objects in one etcd"))

@@ -51,7 +51,7 @@ func NewClient(ctx context.Context, cfg ClientConfig) (*clientv3.Client, error) 
 		DialKeepAliveTime:    keepAlivePeriod,
 		DialKeepAliveTimeout: keepAliveTimeout,
 		TLS:                  tlsConfig,
-		Logger:               newZapLogger(klog.FromContext(ctx).WithName("etcd-client"), new(atomic.Bool)),
+		Logger:               NewZapLogger(klog.FromContext(ctx).WithName("etcd-client"), new(atomic.Bool)),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("etcd client: %w", err)

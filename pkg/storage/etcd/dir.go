@@ -25,8 +25,11 @@ const (
 	maxSocketPath = 103
 )
 
-// prepareDir makes dir if it is missing, private to this user, and checks that it can be used.
-func prepareDir(dir string) error {
+// ErrInUse says that another process has locked a data directory.
+var ErrInUse = errors.New("in use by another process")
+
+// PrepareDir makes dir if it is missing, private to this user, and checks that it can be used.
+func PrepareDir(dir string) error {
 	if err := os.MkdirAll(dir, privateDir); err != nil {
 		return fmt.Errorf("data directory %s cannot be created: %w", dir, err)
 	}
@@ -45,9 +48,9 @@ func prepareDir(dir string) error {
 	return nil
 }
 
-// lockDir takes dir for this process. The kernel gives the lock free when the process ends,
+// LockDir takes dir for this process, until unlock is called. The kernel gives the lock free when the process ends,
 // however it ends, so that a crash leaves nothing to clean up.
-func lockDir(dir string) (unlock func(), err error) {
+func LockDir(dir string) (unlock func(), err error) {
 	path := filepath.Join(dir, lockFile)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, privateFile)
 	if err != nil {
@@ -56,7 +59,7 @@ func lockDir(dir string) (unlock func(), err error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		closeErr := f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("data directory %s is in use by another process", dir)
+			return nil, fmt.Errorf("data directory %s is %w", dir, ErrInUse)
 		}
 		return nil, fmt.Errorf("data directory %s cannot be locked: %w", dir, errors.Join(err, closeErr))
 	}
@@ -73,21 +76,38 @@ func prepareSocket(dataDir, temp string) (socket string, cleanup func(), err err
 	dir := filepath.Join(dataDir, socketDir)
 	socket = filepath.Join(dir, socketFile)
 	if len(socket) <= maxSocketPath {
-		if err := prepareDir(dir); err != nil {
+		if err := PrepareDir(dir); err != nil {
 			return "", nil, err
 		}
 		return socket, func() { _ = os.RemoveAll(dir) }, nil
 	}
-	dir, err = os.MkdirTemp(temp, "muster-")
+	short, err := os.MkdirTemp(temp, "muster-")
 	if err != nil {
 		return "", nil, fmt.Errorf("directory for etcd's socket: %w", err)
 	}
-	short := filepath.Join(dir, socketFile)
-	if len(short) > maxSocketPath {
+	other := filepath.Join(short, socketFile)
+	if len(other) > maxSocketPath {
 		return "", nil, errors.Join(
 			fmt.Errorf("etcd's socket would be at %s or %s: a socket's path has at most %d bytes; choose a data directory or a TMPDIR with a shorter path",
-				socket, short, maxSocketPath),
-			os.Remove(dir))
+				socket, other, maxSocketPath),
+			os.Remove(short))
 	}
-	return short, func() { _ = os.RemoveAll(dir) }, nil
+	// A link says where the socket is, to whoever knows the data directory alone.
+	if err := errors.Join(os.RemoveAll(dir), os.Symlink(short, dir)); err != nil {
+		return "", nil, errors.Join(fmt.Errorf("directory for etcd's socket: %w", err), os.Remove(short))
+	}
+	return other, func() { _, _ = os.Remove(dir), os.RemoveAll(short) }, nil
+}
+
+// EndpointIn is where the server that runs on a data directory can be reached, by the same user on the
+// same machine: an argument for NewClient. It does not say whether one runs.
+func EndpointIn(dataDir string) (string, error) {
+	dir, err := filepath.EvalSymlinks(filepath.Join(dataDir, socketDir))
+	if err != nil {
+		return "", fmt.Errorf("no etcd listens in %s: %w", dataDir, err)
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return "", fmt.Errorf("etcd's socket in %s: %w", dataDir, err)
+	}
+	return "unix://" + filepath.Join(dir, socketFile), nil
 }

@@ -31,10 +31,11 @@ func harmless(message string) bool {
 	return false
 }
 
-// newZapLogger returns a logger for etcd's code that writes warnings and errors through logger, as
-// long as stopping is not set: etcd reports every listener that Close closes as a failure.
-func newZapLogger(logger klog.Logger, stopping *atomic.Bool) *zap.Logger {
-	return zap.New(&logCore{logger: logger, LevelEnabler: zapcore.WarnLevel, stopping: stopping})
+// NewZapLogger returns a logger for etcd's code that writes warnings and errors through logger, as
+// long as stopping is not set: etcd reports every listener that Close closes as a failure. options are for
+// what else etcd makes of a logger: it ends the process through it.
+func NewZapLogger(logger klog.Logger, stopping *atomic.Bool, options ...zap.Option) *zap.Logger {
+	return zap.New(&logCore{logger: logger, LevelEnabler: zapcore.WarnLevel, stopping: stopping}, options...)
 }
 
 // logCore is a zapcore.Core on a contextual logger.

@@ -17,7 +17,7 @@ func TestEtcdLogsThroughTheContextsLogger(t *testing.T) {
 	var lines []string
 	var stopping atomic.Bool
 	logger := funcr.New(func(prefix, args string) { lines = append(lines, prefix+" "+args) }, funcr.Options{})
-	zl := newZapLogger(logger.WithName("etcd"), &stopping).With(zap.String("member", "m1"))
+	zl := NewZapLogger(logger.WithName("etcd"), &stopping).With(zap.String("member", "m1"))
 
 	zl.Info("chatter")
 	zl.Debug("more chatter")

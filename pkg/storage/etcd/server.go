@@ -55,9 +55,19 @@ const (
 	// behind. There are none: at etcd's default of 5,000 the latest writes cost tens of megabytes.
 	catchUpEntries = 100
 
-	memberName  = "muster"
-	etcdDir     = "etcd"
 	defaultWait = 60 * time.Second
+
+	// EmbeddedName and EmbeddedPeer are how an embedded server is known in its cluster of one.
+	// etcd wants an address to know a peer by. It names nothing that exists: there is no listener
+	// for peers, so that nobody can speak raft to this member.
+	EmbeddedName = "muster"
+	EmbeddedPeer = "unix://" + EmbeddedName
+
+	// DataSubdir is the part of a data directory that the embedded etcd itself writes.
+	DataSubdir = "etcd"
+	// ClusterSubdir is the part that a member of a cluster writes. It is another one, so that neither
+	// starts with the other's data.
+	ClusterSubdir = "cluster"
 )
 
 // Config is what an embedded server needs to know.
@@ -104,10 +114,10 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("embedded etcd: data directory %s: %w", cfg.DataDir, err)
 	}
 	cfg.DataDir = dataDir
-	if err := prepareDir(dataDir); err != nil {
+	if err := PrepareDir(dataDir); err != nil {
 		return nil, err
 	}
-	unlock, err := lockDir(dataDir)
+	unlock, err := LockDir(dataDir)
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +158,7 @@ func (c Config) withDefaults() Config {
 // start starts etcd and waits until it is ready.
 func (s *Server) start(ctx context.Context, cfg Config, socket string) error {
 	logger := klog.FromContext(ctx).WithName("etcd")
-	e, err := embed.StartEtcd(embedConfig(cfg, socket, newZapLogger(logger, &s.stopping)))
+	e, err := embed.StartEtcd(embedConfig(cfg, socket, NewZapLogger(logger, &s.stopping)))
 	if err != nil {
 		return fmt.Errorf("embedded etcd in %s: %w", cfg.DataDir, err)
 	}
@@ -174,19 +184,17 @@ func (s *Server) start(ctx context.Context, cfg Config, socket string) error {
 
 // embedConfig is etcd's configuration for a cluster of one on a unix socket.
 func embedConfig(cfg Config, socket string, logger *zap.Logger) *embed.Config {
-	// etcd wants an address to know a peer by. It names nothing that exists: there is no
-	// listener for peers, so that nobody can speak raft to this member.
-	peer := url.URL{Scheme: "unix", Host: memberName}
+	peer := url.URL{Scheme: "unix", Host: EmbeddedName}
 	client := url.URL{Scheme: "unix", Path: socket}
 
 	c := embed.NewConfig()
-	c.Name = memberName
-	c.Dir = filepath.Join(cfg.DataDir, etcdDir)
+	c.Name = EmbeddedName
+	c.Dir = filepath.Join(cfg.DataDir, DataSubdir)
 	c.ListenPeerUrls = nil
 	c.AdvertisePeerUrls = []url.URL{peer}
 	c.ListenClientUrls = []url.URL{client}
 	c.AdvertiseClientUrls = []url.URL{client}
-	c.InitialCluster = c.InitialClusterFromName(memberName)
+	c.InitialCluster = c.InitialClusterFromName(EmbeddedName)
 	// The cluster's ID comes from this when the data directory is new, and only then. It is random,
 	// so that a wiped directory shows as another store.
 	c.InitialClusterToken = rand.Text()

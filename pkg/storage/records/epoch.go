@@ -44,6 +44,21 @@ func RaiseEpoch(ctx context.Context, client *clientv3.Client, prefix string) (in
 	}
 }
 
+// EpochKey is where the installation at prefix keeps its epoch.
+func EpochKey(prefix string) string { return layout(strings.TrimSuffix(prefix, "/")).epoch() }
+
+// EpochAhead is an epoch that is ahead of one as etcd holds it, which is nil where there is none, and
+// its form in etcd. It is for whoever writes where nobody serves: a restore.
+func EpochAhead(raw []byte, ahead int64) (epoch int64, value []byte, err error) {
+	if raw != nil {
+		if epoch, err = parseEpoch(raw); err != nil {
+			return 0, nil, err
+		}
+	}
+	epoch += ahead
+	return epoch, []byte(formatEpoch(epoch)), nil
+}
+
 func formatEpoch(epoch int64) string { return strconv.FormatInt(epoch, 10) }
 
 func parseEpoch(raw []byte) (int64, error) {

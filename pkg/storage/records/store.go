@@ -19,6 +19,10 @@ import (
 	"k8s.io/apiserver/pkg/storage/value"
 )
 
+// Root is where installations keep their keys, unless they are told another prefix: never the bare
+// /registry, which is a kube-apiserver's.
+const Root = "/registry/muster"
+
 var (
 	// ErrNotFound says that there is no record under the key.
 	ErrNotFound = errors.New("record not found")

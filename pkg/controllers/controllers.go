@@ -10,6 +10,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"net"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -35,6 +36,14 @@ import (
 	"github.com/muster-project/muster/pkg/render"
 	"github.com/muster-project/muster/pkg/selection"
 	"github.com/muster-project/muster/pkg/storage/records"
+)
+
+const (
+	// dialTimeout bounds the making of a TCP connection, where nothing else
+	// does so sooner.
+	dialTimeout = 30 * time.Second
+	// keepAlive is the period of TCP's own probes.
+	keepAlive = 15 * time.Second
 )
 
 // Dependencies are what outlives a term.
@@ -104,11 +113,20 @@ func (d *Dependencies) userAgent(t term.Term) string {
 	return fmt.Sprintf("muster/%s (epoch %d)", d.Replica, t.Epoch)
 }
 
-// gated is config with the write gate in its transport.
+// dial makes the connections of a term, which end with it.
+func (d *Dependencies) dial(t term.Term) func(ctx context.Context, network, address string) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}
+	return d.Gate.Dial(t.Epoch, dialer.DialContext)
+}
+
+// gated is config with the write gate in its transport and its connections. A
+// dialer of its own also keeps client-go from sharing the transport, and its
+// connections, with another term's clients.
 func (d *Dependencies) gated(config *rest.Config, t term.Term) *rest.Config {
 	gated := rest.CopyConfig(config)
 	gated.UserAgent = d.userAgent(t)
 	gated.Wrap(d.Gate.Wrap)
+	gated.Dial = d.dial(t)
 	// The servers have priority and fairness; a second limit in the client
 	// would only hold up a fail-over behind routine work.
 	gated.QPS = -1

@@ -8,11 +8,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
 
 	"github.com/muster-project/muster/pkg/apiserver/serving"
+	"github.com/muster-project/muster/pkg/controllers/term"
 	"github.com/muster-project/muster/pkg/storage/etcd"
 )
 
@@ -104,6 +106,38 @@ func TestEmbeddedEtcdIsUsedWhereItListens(t *testing.T) {
 	}
 }
 
+func TestElection(t *testing.T) {
+	const external = "--etcd-servers=https://a:2379"
+	for name, test := range map[string]struct {
+		args    []string
+		elected bool
+	}{
+		"a single server":                 {nil, false},
+		"a single server with a Lease":    {[]string{"--leader-elect"}, true},
+		"a single server without":         {[]string{"--leader-elect=false"}, false},
+		"one of several":                  {[]string{external}, true},
+		"one of several, said explicitly": {[]string{external, "--leader-elect=true"}, true},
+		"one of several, somewhere else":  {[]string{external, "--namespace=fleet"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := mustComplete(t, test.args...)
+			if c.Elected != test.elected {
+				t.Errorf("elected: %v, want %v", c.Elected, test.elected)
+			}
+			gate := c.GateOptions()
+			if gate.Leased != test.elected {
+				t.Errorf("the gate is leased: %v, want %v", gate.Leased, test.elected)
+			}
+			if want := "/apis/coordination.k8s.io/v1/namespaces/" + c.Namespace + "/leases/muster"; test.elected && !slices.Equal(gate.LeasePaths, []string{want}) {
+				t.Errorf("the gate lets writes to %s through, want %s", gate.LeasePaths, want)
+			}
+		})
+	}
+	if got := mustComplete(t).Election.Timing; got != (term.Timing{LeaseDuration: 5 * time.Second, RenewDeadline: 3500 * time.Millisecond, RetryPeriod: 500 * time.Millisecond}) {
+		t.Errorf("the timing is %+v", got)
+	}
+}
+
 func TestGivenCertificatesAreNotManaged(t *testing.T) {
 	if c := mustComplete(t, "--tls-cert-file=c", "--tls-private-key-file=k"); c.ManagedCertificate {
 		t.Error("a certificate from files is managed")
@@ -161,6 +195,11 @@ func TestWhatCannotBeObeyedIsRefused(t *testing.T) {
 		"an installation":           {args: []string{"--installation=a/b"}, want: "--installation"},
 		"a mirror":                  {args: []string{"--chart-mirror=x"}, want: "--chart-mirror"},
 		"a generic flag":            {args: []string{"--shutdown-delay-duration=-1s"}, want: "shutdown-delay-duration"},
+		"no election":               {args: []string{"--etcd-servers=https://a:2379", "--leader-elect=false"}, want: "--leader-elect=false"},
+		"a lease of half a second":  {args: []string{"--leader-elect-lease-duration=4500ms"}, want: "whole number of seconds"},
+		"a short lease":             {args: []string{"--leader-elect-lease-duration=3s"}, want: "renew deadline"},
+		"an endless lease":          {args: []string{"--leader-elect-lease-duration=1h"}, want: "lease duration"},
+		"a late retry":              {args: []string{"--leader-elect-retry-period=3s"}, want: "retry period"},
 		"an admission plugin":       {args: []string{"--disable-admission-plugins=Nope"}, want: "Nope"},
 	}
 	for name, test := range tests {
@@ -198,7 +237,7 @@ func TestFlagsWithoutAnEffectAreNotShown(t *testing.T) {
 	}
 	for _, name := range []string{
 		"kubeconfig", "data-dir", "etcd-servers", "installation", "namespace", "chart-mirror", "encryption-provider-config",
-		"audit-policy-file", "shutdown-delay-duration", "logging-format", "feature-gates", "max-requests-inflight",
+		"audit-policy-file", "leader-elect", "leader-elect-lease-duration", "shutdown-delay-duration", "logging-format", "feature-gates", "max-requests-inflight",
 	} {
 		if !shown[name] {
 			t.Errorf("--%s is not shown", name)

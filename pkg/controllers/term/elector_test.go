@@ -115,6 +115,28 @@ func TestAReleasedLeaseIsTakenAtOnce(t *testing.T) {
 	})
 }
 
+// TestALeaseThatIsNotSafeYetIsNotHandedOn: its holder had not waited until the former one's gate was
+// closed.
+func TestALeaseThatIsNotSafeYetIsNotHandedOn(t *testing.T) {
+	elected(t, 3, func(t *testing.T, c *cluster, leader *replica) {
+		leader.link.set(unanswered)
+		c.host.edit(func(l *coordinationv1.Lease) { l.Spec = coordinationv1.LeaseSpec{} })
+		time.Sleep(nextLook)
+		second := c.replicaNamed(c.host.holder())
+		if second == nil || second == leader {
+			t.Fatalf("the Lease names %q, want a follower", c.host.holder())
+		}
+		if err := second.stop(); err != nil { // the third one's gate must not open at once
+			t.Error(err)
+		}
+		if holder := c.host.holder(); holder != "" {
+			t.Errorf("not released: the Lease names %q", holder)
+		}
+		time.Sleep(2 * takeover)
+		c.leader(takeover)
+	})
+}
+
 func TestAKilledLeaderIsReplaced(t *testing.T) {
 	elected(t, 3, func(t *testing.T, c *cluster, leader *replica) {
 		leader.link.set(refused) // so that nothing is released

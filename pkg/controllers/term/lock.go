@@ -21,8 +21,8 @@ import (
 )
 
 const (
-	// releasedAnnotation is set, to the Lease's UID, by a holder that gave it back: after its last
-	// write had ended. That the Lease has no holder does not say so, for a person may have taken the
+	// releasedAnnotation is set, to the Lease's UID, by a holder that gave it back when nobody's gate
+	// could be open, neither its own nor a former holder's. That the Lease has no holder does not say so, for a person may have taken the
 	// name out; nor does a copy from a backup, which has another UID.
 	releasedAnnotation = "muster.projectsveltos.io/released"
 
@@ -54,12 +54,12 @@ type lock struct {
 	margin         time.Duration // that our gate closes before the lease runs out
 	timeout        time.Duration // of each request
 
-	mu       sync.Mutex
-	lease    *coordinationv1.Lease // as last read or written; nil if there was none
-	seen     Instant               // when that was first seen
-	ours     bool                  // its version is our last write's
-	attempts []coordinationv1.LeaseSpec
+	mu    sync.Mutex
+	lease *coordinationv1.Lease // as last read or written; nil if there was none
+	seen  Instant               // when that was first seen
+	ours  bool                  // its version is our last write's
 	// attempts were sent to replace this version, and we do not know whether one did.
+	attempts []coordinationv1.LeaseSpec
 
 	safe   Instant                 // no rival's gate is open from then on, if the lease is ours
 	isHeld bool                    // since it was acquired, until contend
@@ -249,16 +249,16 @@ func (l *lock) release(ctx context.Context) error {
 
 func (l *lock) tryRelease(ctx context.Context) error {
 	l.mu.Lock()
-	ours := l.ours
+	ours, transitions := l.ours, 0
+	if ours {
+		transitions = int(ptr.Deref(l.lease.Spec.LeaseTransitions, 0))
+	}
 	l.mu.Unlock()
 	if !ours {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
-	l.mu.Lock()
-	transitions := int(ptr.Deref(l.lease.Spec.LeaseTransitions, 0))
-	l.mu.Unlock()
 	now := metav1.Now()
 	lease, err := l.prepare(spec(resourcelock.LeaderElectionRecord{
 		LeaderTransitions: transitions, LeaseDurationSeconds: 1, AcquireTime: now, RenewTime: now,
@@ -266,10 +266,13 @@ func (l *lock) tryRelease(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if lease.Annotations == nil {
-		lease.Annotations = map[string]string{}
+	// Without the annotation the next holder waits, as this one has not done to the end.
+	if l.safeFrom().Monotonic <= l.gate.Now().Monotonic {
+		if lease.Annotations == nil {
+			lease.Annotations = map[string]string{}
+		}
+		lease.Annotations[releasedAnnotation] = string(lease.UID)
 	}
-	lease.Annotations[releasedAnnotation] = string(lease.UID)
 	return l.update(ctx, lease, false)
 }
 

@@ -79,7 +79,11 @@ func newProcess(ctx context.Context, o options.CompletedOptions, host *host, emb
 // assemble makes the server and the controllers on what they share: the index,
 // the records and the write gate.
 func (p *process) assemble(ctx context.Context, o options.CompletedOptions, host *host, embedded *etcd.Server, config *genericapiserver.RecommendedConfig) error {
-	gate := term.NewGate(o.GateOptions())
+	gateOptions, err := o.GateOptions(host.config)
+	if err != nil {
+		return err
+	}
+	gate := term.NewGate(gateOptions)
 	var encryption value.Transformer
 	feedOptions := index.Options{Prefix: o.Prefix(), Logger: klog.FromContext(ctx)}
 	if config.ResourceTransformers != nil {

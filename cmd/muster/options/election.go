@@ -6,8 +6,10 @@ package options
 import (
 	"errors"
 	"fmt"
+	"path"
 
 	"github.com/spf13/pflag"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/client-go/kubernetes"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
@@ -55,12 +57,18 @@ func (c *completedOptions) validateElection() []error {
 	return errs
 }
 
-// GateOptions are those of the write gate that the election opens.
-func (c *completedOptions) GateOptions() term.GateOptions {
+// GateOptions are those of the write gate that the election opens. Its way to
+// the Lease is the host's, which may be behind a proxy and so below a path.
+func (c *completedOptions) GateOptions(host *rest.Config) (term.GateOptions, error) {
 	if !c.Elected {
-		return term.GateOptions{}
+		return term.GateOptions{}, nil
 	}
-	return term.GateOptions{Leased: true, LeasePaths: []string{term.LeasePath(c.Namespace, leaseName)}}
+	server, api, err := rest.DefaultServerURL(host.Host, "/apis", coordinationv1.SchemeGroupVersion, true)
+	if err != nil {
+		return term.GateOptions{}, fmt.Errorf("the host cluster's address: %w", err)
+	}
+	lease := path.Join("/", server.Path, api, "namespaces", c.Namespace, "leases", leaseName)
+	return term.GateOptions{Leased: true, LeasePaths: []string{lease}}, nil
 }
 
 // NewElector returns the elector of this replica for the runner's terms.

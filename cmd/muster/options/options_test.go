@@ -4,7 +4,11 @@
 package options
 
 import (
+	"context"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
+	"k8s.io/client-go/rest"
 
 	"github.com/muster-project/muster/pkg/apiserver/serving"
 	"github.com/muster-project/muster/pkg/controllers/term"
@@ -124,12 +129,14 @@ func TestElection(t *testing.T) {
 			if c.Elected != test.elected {
 				t.Errorf("elected: %v, want %v", c.Elected, test.elected)
 			}
-			gate := c.GateOptions()
-			if gate.Leased != test.elected {
-				t.Errorf("the gate is leased: %v, want %v", gate.Leased, test.elected)
-			}
-			if want := "/apis/coordination.k8s.io/v1/namespaces/" + c.Namespace + "/leases/muster"; test.elected && !slices.Equal(gate.LeasePaths, []string{want}) {
-				t.Errorf("the gate lets writes to %s through, want %s", gate.LeasePaths, want)
+			for host, base := range map[string]string{"https://host:6443": "", "https://proxy/k8s/clusters/c-1/": "/k8s/clusters/c-1", "host": ""} {
+				gate, err := c.GateOptions(&rest.Config{Host: host})
+				if err != nil || gate.Leased != test.elected {
+					t.Errorf("%s: the gate is leased: %v (%v), want %v", host, gate.Leased, err, test.elected)
+				}
+				if want := base + "/apis/coordination.k8s.io/v1/namespaces/" + c.Namespace + "/leases/muster"; test.elected && !slices.Equal(gate.LeasePaths, []string{want}) {
+					t.Errorf("%s: the gate lets writes to %s through, want %s", host, gate.LeasePaths, want)
+				}
 			}
 		})
 	}
@@ -242,5 +249,48 @@ func TestFlagsWithoutAnEffectAreNotShown(t *testing.T) {
 		if !shown[name] {
 			t.Errorf("--%s is not shown", name)
 		}
+	}
+}
+
+// TestTheLeaseIsReachedThroughAClosedGate: or nobody could ever lead. The first
+// holder waits as long as a former one's lease might run.
+func TestTheLeaseIsReachedThroughAClosedGate(t *testing.T) {
+	var requests []string
+	created := make(chan struct{})
+	host := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		requests = append(requests, req.Method+" "+req.URL.Path+" "+req.UserAgent())
+		w.Header().Set("Content-Type", "application/json")
+		if req.Method == http.MethodGet {
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}`)
+			return
+		}
+		close(created)
+		<-req.Context().Done()
+	}))
+	defer host.Close()
+	c := mustComplete(t, "--etcd-servers=https://a:2379")
+	config := &rest.Config{Host: host.URL + "/base"}
+	gateOptions, err := c.GateOptions(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gate := term.NewGate(gateOptions)
+	elector, err := c.NewElector(config, "replica", gate, term.NewRunner(term.RunnerOptions{Gate: gate}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- elector.Run(ctx) }()
+	<-created
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	host.Close()
+	const leases, agent = "/base/apis/coordination.k8s.io/v1/namespaces/projectsveltos/leases", " muster/replica (leader election)"
+	if want := []string{"GET " + leases + "/muster" + agent, "POST " + leases + agent}; !slices.Equal(requests, want) {
+		t.Errorf("requests %q, want %q", requests, want)
 	}
 }

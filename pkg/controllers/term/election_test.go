@@ -5,6 +5,7 @@ package term
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -55,12 +56,7 @@ func (h *host) put(lease *coordinationv1.Lease, create bool) (*coordinationv1.Le
 	case !create && (lease.ResourceVersion != h.lease.ResourceVersion || lease.UID != h.lease.UID):
 		return nil, apierrors.NewConflict(leaseResource, lease.Name, errors.New("the object has been modified"))
 	}
-	lease = lease.DeepCopy()
-	for _, t := range []*metav1.MicroTime{lease.Spec.AcquireTime, lease.Spec.RenewTime} {
-		if t != nil {
-			t.Time = t.Truncate(time.Microsecond)
-		}
-	}
+	lease = stored(lease)
 	if create {
 		lease.UID = types.UID("uid-" + strconv.Itoa(h.version))
 	}
@@ -71,6 +67,19 @@ func (h *host) put(lease *coordinationv1.Lease, create bool) (*coordinationv1.Le
 		h.onWrite(lease)
 	}
 	return lease.DeepCopy(), nil
+}
+
+// stored is a copy of lease after the way to the API server and back: its times lose nanoseconds.
+func stored(lease *coordinationv1.Lease) *coordinationv1.Lease {
+	out := &coordinationv1.Lease{}
+	data, err := json.Marshal(lease)
+	if err == nil {
+		err = json.Unmarshal(data, out)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return out
 }
 
 // edit changes the Lease as a person does, if there is one.

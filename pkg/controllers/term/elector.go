@@ -14,11 +14,6 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// LeasePath is the URL path of a Lease, for GateOptions.LeasePaths.
-func LeasePath(namespace, name string) string {
-	return "/apis/coordination.k8s.io/v1/namespaces/" + namespace + "/leases/" + name
-}
-
 // Timing is how leases are held. All replicas should have the same.
 type Timing struct {
 	// LeaseDuration is how long others wait for a lease that is not renewed: whole seconds, at least

@@ -128,6 +128,7 @@ func (p *process) assemble(ctx context.Context, o options.CompletedOptions, host
 		Inventories: inventories,
 		Renderer:    &render.Renderer{Templates: scripts},
 		Mirror:      o.Mirrors.Resolve,
+		Elected:     o.Elected,
 	}
 	runner := term.NewRunner(term.RunnerOptions{
 		Gate:       gate,

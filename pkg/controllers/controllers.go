@@ -70,6 +70,9 @@ type Dependencies struct {
 	// Mirror maps the URL of a chart repository to the one to fetch from.
 	Mirror func(string) string
 	Prober fleet.ProberOptions
+	// Elected says that there are other replicas, whose writes may have come
+	// late.
+	Elected bool
 }
 
 // NewTerm builds the controllers of one term. It returns before any of them

@@ -87,6 +87,7 @@ func (p *parts) newSummaries(mgr manager.Manager, host cluster.Cluster, connecti
 			OwnerExists: p.ownerExists(mgr),
 		}),
 		Inventories: p.Inventories, Revisions: p.Revisions, Renderer: p.Renderer,
+		Strays: p.Elected,
 		Events: recorder, Trigger: trigger.New[reconcile.Request](), Now: time.Now,
 	})
 }

@@ -265,6 +265,7 @@ func TestTheLeaseIsReachedThroughAClosedGate(t *testing.T) {
 			_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}`)
 			return
 		}
+		_, _ = io.Copy(io.Discard, req.Body) // or the client's going would not be noticed
 		close(created)
 		<-req.Context().Done()
 	}))

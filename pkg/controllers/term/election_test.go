@@ -5,110 +5,18 @@ package term
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/klog/v2"
-	"k8s.io/utils/ptr"
 )
-
-// host keeps one Lease as an API server does: every write makes a new version, and an update names
-// the version that it replaces.
-type host struct {
-	mu      sync.Mutex
-	lease   *coordinationv1.Lease
-	version int
-	// onWrite is called with what replicas have written, before they hear of it.
-	onWrite func(*coordinationv1.Lease)
-}
-
-var leaseResource = coordinationv1.Resource("leases")
-
-func (h *host) get() (*coordinationv1.Lease, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.lease == nil {
-		return nil, apierrors.NewNotFound(leaseResource, "muster")
-	}
-	return h.lease.DeepCopy(), nil
-}
-
-// put stores lease; its version is "" for a creation.
-func (h *host) put(lease *coordinationv1.Lease, create bool) (*coordinationv1.Lease, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	switch {
-	case create && h.lease != nil:
-		return nil, apierrors.NewAlreadyExists(leaseResource, lease.Name)
-	case !create && h.lease == nil:
-		return nil, apierrors.NewNotFound(leaseResource, lease.Name)
-	case !create && (lease.ResourceVersion != h.lease.ResourceVersion || lease.UID != h.lease.UID):
-		return nil, apierrors.NewConflict(leaseResource, lease.Name, errors.New("the object has been modified"))
-	}
-	lease = stored(lease)
-	if create {
-		lease.UID = types.UID("uid-" + strconv.Itoa(h.version))
-	}
-	h.version++
-	lease.ResourceVersion = strconv.Itoa(h.version)
-	h.lease = lease
-	if h.onWrite != nil {
-		h.onWrite(lease)
-	}
-	return lease.DeepCopy(), nil
-}
-
-// stored is a copy of lease after the way to the API server and back: its times lose nanoseconds.
-func stored(lease *coordinationv1.Lease) *coordinationv1.Lease {
-	out := &coordinationv1.Lease{}
-	data, err := json.Marshal(lease)
-	if err == nil {
-		err = json.Unmarshal(data, out)
-	}
-	if err != nil {
-		panic(err)
-	}
-	return out
-}
-
-// edit changes the Lease as a person does, if there is one.
-func (h *host) edit(change func(*coordinationv1.Lease)) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.lease == nil {
-		return
-	}
-	h.lease = h.lease.DeepCopy()
-	change(h.lease)
-	h.version++
-	h.lease.ResourceVersion = strconv.Itoa(h.version)
-}
-
-func (h *host) delete() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.lease = nil
-}
-
-func (h *host) holder() string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.lease == nil {
-		return ""
-	}
-	return ptr.Deref(h.lease.Spec.HolderIdentity, "")
-}
 
 // trouble is what happens to a replica's requests for the Lease.
 type trouble int
@@ -263,12 +171,14 @@ func (c *cluster) start(options ...replicaOption) *replica {
 		clock: &clock{start: time.Now(), speed: 1},
 		crash: make(chan error),
 	}
-	c.replicas = append(c.replicas, r)
 	c.mu.Unlock()
 	for _, option := range options {
 		option(r)
 	}
 	r.gate = NewGate(GateOptions{Leased: true, Clock: r.clock})
+	c.mu.Lock()
+	c.replicas = append(c.replicas, r)
+	c.mu.Unlock()
 	runner := NewRunner(RunnerOptions{Gate: r.gate, RaiseEpoch: c.raiser(r), NewTerm: c.newTerm(r)})
 	elector, err := NewElector(ElectorOptions{
 		Leases: r.link, Namespace: "projectsveltos", Name: "muster", Identity: r.name,

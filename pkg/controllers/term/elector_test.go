@@ -56,7 +56,7 @@ func TestOneOfThreeLeads(t *testing.T) {
 
 func TestTheLeaseSaysWhatClientGoSays(t *testing.T) {
 	elected(t, 2, func(t *testing.T, c *cluster, leader *replica) {
-		spec := c.host.lease.Spec
+		spec := c.host.spec()
 		if d, n := ptr.Deref(spec.LeaseDurationSeconds, 0), ptr.Deref(spec.LeaseTransitions, -1); d != 5 || n != 0 {
 			t.Errorf("leaseDurationSeconds %d, leaseTransitions %d, want 5 and 0", d, n)
 		}
@@ -67,8 +67,8 @@ func TestTheLeaseSaysWhatClientGoSays(t *testing.T) {
 			t.Error(err)
 		}
 		next, _ := c.leader(takeover)
-		if next == leader || ptr.Deref(c.host.lease.Spec.LeaseTransitions, 0) != 1 {
-			t.Errorf("then %s led, with leaseTransitions %d, want the other one with 1", next.name, ptr.Deref(c.host.lease.Spec.LeaseTransitions, 0))
+		if next == leader || ptr.Deref(c.host.spec().LeaseTransitions, 0) != 1 {
+			t.Errorf("then %s led, with leaseTransitions %d, want the other one with 1", next.name, ptr.Deref(c.host.spec().LeaseTransitions, 0))
 		}
 	})
 }
@@ -78,7 +78,7 @@ func TestTheLeaseSaysWhatClientGoSays(t *testing.T) {
 func TestAReleasedLeaseIsTakenAtOnce(t *testing.T) {
 	elected(t, 3, func(t *testing.T, c *cluster, leader *replica) {
 		released := false
-		c.host.onWrite = func(lease *coordinationv1.Lease) {
+		c.host.watch(func(lease *coordinationv1.Lease) {
 			if ptr.Deref(lease.Spec.HolderIdentity, "") != "" {
 				return
 			}
@@ -91,7 +91,7 @@ func TestAReleasedLeaseIsTakenAtOnce(t *testing.T) {
 			if !leader.gate.lapsed() {
 				t.Error("released while the gate could be opened again")
 			}
-		}
+		})
 		const slow = 12 * time.Second // more than the lease lasts
 		write := make(chan error, 1)
 		go func() { write <- hangingWrite(t, leader, slow) }()
@@ -346,7 +346,7 @@ func TestATermThatDoesNotDrainKeepsTheLease(t *testing.T) {
 		if took := time.Since(began); took != 30*time.Second {
 			t.Errorf("it ended after %s", took)
 		}
-		if age := time.Since(c.host.lease.Spec.RenewTime.Time); c.host.holder() != r.name || age > time.Second {
+		if age := time.Since(c.host.spec().RenewTime.Time); c.host.holder() != r.name || age > time.Second {
 			t.Errorf("the Lease names %q and was renewed %s ago, want %s, until a moment ago", c.host.holder(), age, r.name)
 		}
 		close(hang)

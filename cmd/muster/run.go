@@ -44,7 +44,8 @@ var recordsResource = schema.GroupResource{Group: "muster.projectsveltos.io", Re
 // process is everything that runs.
 type process struct {
 	server *genericapiserver.GenericAPIServer
-	runner *term.Runner
+	// lead runs terms until its context ends: all the time, or on a Lease.
+	lead   func(context.Context) error
 	client *clientv3.Client
 	// background is what the server needs around it, by name. All of it ends
 	// after the server.
@@ -78,7 +79,11 @@ func newProcess(ctx context.Context, o options.CompletedOptions, host *host, emb
 // assemble makes the server and the controllers on what they share: the index,
 // the records and the write gate.
 func (p *process) assemble(ctx context.Context, o options.CompletedOptions, host *host, embedded *etcd.Server, config *genericapiserver.RecommendedConfig) error {
-	gate := term.NewGate(term.GateOptions{})
+	gateOptions, err := o.GateOptions(host.config)
+	if err != nil {
+		return err
+	}
+	gate := term.NewGate(gateOptions)
 	var encryption value.Transformer
 	feedOptions := index.Options{Prefix: o.Prefix(), Logger: klog.FromContext(ctx)}
 	if config.ResourceTransformers != nil {
@@ -123,12 +128,26 @@ func (p *process) assemble(ctx context.Context, o options.CompletedOptions, host
 		Inventories: inventories,
 		Renderer:    &render.Renderer{Templates: scripts},
 		Mirror:      o.Mirrors.Resolve,
+		Elected:     o.Elected,
 	}
-	p.runner = term.NewRunner(term.RunnerOptions{
+	runner := term.NewRunner(term.RunnerOptions{
 		Gate:       gate,
 		RaiseEpoch: func(ctx context.Context) (int64, error) { return records.RaiseEpoch(ctx, p.client, o.Prefix()) },
 		NewTerm:    dependencies.NewTerm,
+		// It answers when etcd does, and when the index follows it.
+		Check: func(ctx context.Context) error {
+			_, err := feed.WaitCurrent(ctx)
+			return err
+		},
 	})
+	p.lead = runner.Run
+	if o.Elected {
+		elector, err := o.NewElector(host.config, replica, gate, runner)
+		if err != nil {
+			return err
+		}
+		p.lead = elector.Run
+	}
 	p.background["selection index"] = feed.Run
 	p.background["script workers"] = scripts.Run
 	if host.certificate != nil {
@@ -166,21 +185,24 @@ func (p *process) run(ctx context.Context) error {
 	if err == nil {
 		err = p.server.PrepareRun().RunWithContext(serving)
 	}
-	endControllers()
+	led := endControllers()
 	end()
 	ended := background.Wait()
 	if cause := context.Cause(serving); cause != nil && ctx.Err() == nil {
 		return errors.Join(cause, err)
 	}
-	return errors.Join(err, ended)
+	return errors.Join(err, led, ended)
 }
 
 // addControllers has terms begin when the server serves, because controllers
-// work through it, and end before it stops to. The returned function ends them
-// where the server has never come that far.
-func (p *process) addControllers(ctx context.Context, fail context.CancelCauseFunc) (end func(), err error) {
+// work through it, and end, the Lease being released, before it stops to: the
+// server is not ready any more, and still accepts requests. The returned function
+// ends them where the server has never come that far, and says what they failed
+// with.
+func (p *process) addControllers(ctx context.Context, fail context.CancelCauseFunc) (end func() error, err error) {
 	ctx, stop := context.WithCancel(ctx)
 	served, done := make(chan struct{}), make(chan struct{})
+	var failed error // set when done is closed
 	go func() {
 		defer close(done)
 		select {
@@ -188,13 +210,15 @@ func (p *process) addControllers(ctx context.Context, fail context.CancelCauseFu
 		case <-ctx.Done():
 			return
 		}
-		if err := p.runner.Run(ctx); err != nil {
-			fail(fmt.Errorf("controllers: %w", err))
+		if err := p.lead(ctx); err != nil {
+			failed = fmt.Errorf("controllers: %w", err)
+			fail(failed)
 		}
 	}()
-	end = func() {
+	end = func() error {
 		stop()
 		<-done
+		return failed
 	}
 	const hook = "muster-controllers"
 	return end, errors.Join(
@@ -203,7 +227,7 @@ func (p *process) addControllers(ctx context.Context, fail context.CancelCauseFu
 			return nil
 		}),
 		p.server.AddPreShutdownHook(hook, func() error {
-			end()
+			_ = end() // run asks again; an error here would cut off requests
 			return nil
 		}),
 	)

@@ -10,6 +10,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"net"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -37,6 +38,14 @@ import (
 	"github.com/muster-project/muster/pkg/storage/records"
 )
 
+const (
+	// dialTimeout bounds the making of a TCP connection, where nothing else
+	// does so sooner.
+	dialTimeout = 30 * time.Second
+	// keepAlive is the period of TCP's own probes.
+	keepAlive = 15 * time.Second
+)
+
 // Dependencies are what outlives a term.
 type Dependencies struct {
 	// Loopback reaches Muster's own API, Host the host cluster. The write gate
@@ -61,6 +70,9 @@ type Dependencies struct {
 	// Mirror maps the URL of a chart repository to the one to fetch from.
 	Mirror func(string) string
 	Prober fleet.ProberOptions
+	// Elected says that there are other replicas, whose writes may have come
+	// late.
+	Elected bool
 }
 
 // NewTerm builds the controllers of one term. It returns before any of them
@@ -104,11 +116,20 @@ func (d *Dependencies) userAgent(t term.Term) string {
 	return fmt.Sprintf("muster/%s (epoch %d)", d.Replica, t.Epoch)
 }
 
-// gated is config with the write gate in its transport.
+// dial makes the connections of a term, which end with it.
+func (d *Dependencies) dial(t term.Term) func(ctx context.Context, network, address string) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}
+	return d.Gate.Dial(t.Epoch, dialer.DialContext)
+}
+
+// gated is config with the write gate in its transport and its connections. A
+// dialer of its own also keeps client-go from sharing the transport, and its
+// connections, with another term's clients.
 func (d *Dependencies) gated(config *rest.Config, t term.Term) *rest.Config {
 	gated := rest.CopyConfig(config)
 	gated.UserAgent = d.userAgent(t)
 	gated.Wrap(d.Gate.Wrap)
+	gated.Dial = d.dial(t)
 	// The servers have priority and fairness; a second limit in the client
 	// would only hold up a fail-over behind routine work.
 	gated.QPS = -1

@@ -51,6 +51,7 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 	connections := fleet.NewClusters(fleet.Options{
 		Credentials: &sveltoscluster.Credentials{Clusters: mgr.GetClient(), Host: host.GetAPIReader(), Secrets: host.GetCache()},
 		Wrap:        d.Gate.Wrap,
+		Dial:        d.dial(t),
 		UserAgent:   func() string { return d.userAgent(t) },
 	})
 	// Before the first set is looked at, so that no change falls in between.
@@ -87,6 +88,7 @@ func (p *parts) newSummaries(mgr manager.Manager, host cluster.Cluster, connecti
 			OwnerExists: p.ownerExists(mgr),
 		}),
 		Inventories: p.Inventories, Revisions: p.Revisions, Renderer: p.Renderer,
+		Strays: p.Elected,
 		Events: recorder, Trigger: trigger.New[reconcile.Request](), Now: time.Now,
 	})
 }

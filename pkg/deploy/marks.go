@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"strconv"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/muster-project/muster/pkg/deploy/inventory"
@@ -100,7 +101,7 @@ func mark(obj *unstructured.Unstructured, owner inventory.Owner, feature Feature
 // markedOwner returns the owner that an object's annotations name. A Profile
 // reaches only the clusters of its own namespace, so that the cluster's
 // namespace completes its identity.
-func markedOwner(obj *unstructured.Unstructured, clusterNamespace string) (inventory.OwnerKey, bool) {
+func markedOwner(obj metav1.Object, clusterNamespace string) (inventory.OwnerKey, bool) {
 	annotations := obj.GetAnnotations()
 	key := inventory.OwnerKey{Kind: annotations[OwnerKindAnnotation], Name: annotations[OwnerNameAnnotation]}
 	if key.Kind == "" || key.Name == "" {

@@ -84,6 +84,9 @@ func (w *wire) RoundTrip(httpReq *http.Request) (*http.Response, error) {
 }
 
 func (w *wire) serve(req wireRequest, contentType string) (*http.Response, error) {
+	if resource, ok := strings.CutPrefix(req.Path, "/api/v1/"); ok && req.Method == http.MethodGet && strings.HasSuffix(resource, "s") && !strings.Contains(resource, "/") {
+		return answer(http.StatusOK, w.list(resource))
+	}
 	found := w.objects[req.Path]
 	name := req.Path[strings.LastIndex(req.Path, "/")+1:]
 	resource := schema.GroupResource{Resource: "things"}
@@ -130,6 +133,19 @@ func (w *wire) serve(req wireRequest, contentType string) (*http.Response, error
 		return answer(http.StatusOK, metav1.Status{Status: metav1.StatusSuccess})
 	}
 	return answer(http.StatusOK, found.Object)
+}
+
+// list answers with the metadata of all objects of a resource that have the label
+// which tells what Muster applied.
+func (w *wire) list(resource string) *metav1.PartialObjectMetadataList {
+	list := &metav1.PartialObjectMetadataList{TypeMeta: metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "PartialObjectMetadataList"}}
+	for _, path := range slices.Sorted(maps.Keys(w.objects)) {
+		obj := w.objects[path]
+		if _, labelled := obj.GetLabels()[ReasonLabel]; labelled && strings.Contains(path, "/"+resource+"/") {
+			list.Items = append(list.Items, *meta.AsPartialObjectMetadata(obj))
+		}
+	}
+	return list
 }
 
 // missingNamespace returns the namespace that a write would need.

@@ -34,6 +34,9 @@ type Options struct {
 	// Wrap, if set, is put around the transport of every connection, below
 	// every wait: the write gate.
 	Wrap func(http.RoundTripper) http.RoundTripper
+	// Dial, if set, makes the connections: the write gate once more, beneath
+	// everything. Default: a net.Dialer's.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// UserAgent is asked for every request, because it carries the epoch,
 	// which changes. Default "muster".
 	UserAgent func() string
@@ -41,15 +44,13 @@ type Options struct {
 	// DefaultInFlight.
 	InFlight int
 
-	// dial and newTransport replace the network in tests: its connections, or
-	// all of it.
-	dial         func(ctx context.Context, network, address string) (net.Conn, error)
+	// newTransport replaces the network in tests.
 	newTransport func(*connection) http.RoundTripper
 }
 
 func (o *Options) dialer() func(ctx context.Context, network, address string) (net.Conn, error) {
-	if o.dial != nil {
-		return o.dial
+	if o.Dial != nil {
+		return o.Dial
 	}
 	return (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext
 }

@@ -41,7 +41,7 @@ func startProber(t *testing.T, w *wire, options Options) *watch {
 	s := &source{}
 	options.Credentials = s
 	if w != nil {
-		options.dial = w.dial
+		options.Dial = w.dial
 	}
 	watch := &watch{clusters: NewClusters(options), source: s, reports: map[Ref][]report{}}
 	watch.Prober = NewProber(watch.clusters, func(ref Ref, _ types.UID, health Health) {

@@ -27,7 +27,7 @@ func newClients(t *testing.T, w *wire, options Options) (*Clusters, *source) {
 	s.set(ref("a"), kubeconfig("https://a.test", theAuthority().caPEM))
 	options.Credentials = s
 	if options.newTransport == nil {
-		options.dial = w.dial
+		options.Dial = w.dial
 	}
 	c := NewClusters(options)
 	t.Cleanup(func() {

@@ -56,6 +56,8 @@ type Options struct {
 	ServiceName string
 	// ChartMirrors are "from=to" URLs.
 	ChartMirrors []string
+	// Election decides which replica leads.
+	Election Election
 }
 
 // New returns options with their defaults.
@@ -68,6 +70,7 @@ func New() *Options {
 		Installation: "default",
 		Namespace:    "projectsveltos",
 		ServiceName:  "muster",
+		Election:     newElection(),
 	}
 	o.Recommended.Etcd.StorageConfig.EncodeVersioner = scheme.StorageVersions
 	o.Recommended.SecureServing.BindPort = defaultPort
@@ -80,6 +83,7 @@ func New() *Options {
 func (o *Options) Flags() cliflag.NamedFlagSets {
 	var sections cliflag.NamedFlagSets
 	o.addOwnFlags(sections.FlagSet("muster"))
+	o.Election.addFlags(sections.FlagSet("leader election"))
 	o.ServerRun.AddUniversalFlags(sections.FlagSet("server"))
 	r := o.Recommended
 	r.Etcd.AddFlags(sections.FlagSet("etcd"))
@@ -104,7 +108,7 @@ func (o *Options) addOwnFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.Installation, "installation", o.Installation,
 		"Name that tells installations in one etcd apart. Keys begin with "+records.Root+"/<installation>, unless --etcd-prefix says otherwise.")
 	fs.StringVar(&o.Namespace, "namespace", o.Namespace,
-		"Namespace of the host cluster for what Muster makes there, the Secret with its serving certificate for one. It has to exist.")
+		"Namespace of the host cluster for what Muster makes there: the Secret with its serving certificate, the Lease. It has to exist.")
 	fs.StringVar(&o.ServiceName, "service-name", o.ServiceName,
 		"Service in that namespace that Muster's APIServices lead to. Muster serves a certificate for it and keeps their caBundle.")
 	fs.StringArrayVar(&o.ChartMirrors, "chart-mirror", o.ChartMirrors,
@@ -147,6 +151,9 @@ type completedOptions struct {
 	ManagedCertificate bool
 	// EmbeddedEtcd says whether etcd runs inside this process.
 	EmbeddedEtcd bool
+	// Elected says whether controllers run only while this replica has the
+	// Lease.
+	Elected bool
 }
 
 // CompletedOptions are options that can be used. There is no other way to them
@@ -163,6 +170,7 @@ func (o *Options) Complete() (CompletedOptions, error) {
 		ManagedCertificate: o.Recommended.SecureServing.ServerCert.CertKey.CertFile == "" && o.Recommended.SecureServing.ServerCert.CertKey.KeyFile == "",
 		EmbeddedEtcd:       len(o.Recommended.Etcd.StorageConfig.Transport.ServerList) == 0,
 	}
+	c.Elected = o.Election.Elect.Value() || !o.Election.Elect.Provided() && !c.EmbeddedEtcd
 	r := o.Recommended
 	r.Etcd.StorageConfig.Prefix = cmp.Or(r.Etcd.StorageConfig.Prefix, path.Join(records.Root, o.Installation))
 	host := r.CoreAPI.CoreAPIKubeconfigPath
@@ -187,7 +195,7 @@ func (c *completedOptions) validate() []error {
 		etcdOptions.StorageConfig.Transport.ServerList = []string{"unix://embedded"}
 	}
 	return slices.Concat(
-		c.validateOwn(), c.validateStorage(), etcdOptions.Validate(), c.ServerRun.Validate(),
+		c.validateOwn(), c.validateStorage(), c.validateElection(), etcdOptions.Validate(), c.ServerRun.Validate(),
 		r.SecureServing.Validate(), r.Authentication.Validate(), r.Authorization.Validate(), r.Audit.Validate(),
 		r.Features.Validate(), r.CoreAPI.Validate(), r.Admission.Validate(), r.EgressSelector.Validate(), r.Traces.Validate(),
 	)

@@ -4,15 +4,22 @@
 package options
 
 import (
+	"context"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
+	"k8s.io/client-go/rest"
 
 	"github.com/muster-project/muster/pkg/apiserver/serving"
+	"github.com/muster-project/muster/pkg/controllers/term"
 	"github.com/muster-project/muster/pkg/storage/etcd"
 )
 
@@ -104,6 +111,40 @@ func TestEmbeddedEtcdIsUsedWhereItListens(t *testing.T) {
 	}
 }
 
+func TestElection(t *testing.T) {
+	const external = "--etcd-servers=https://a:2379"
+	for name, test := range map[string]struct {
+		args    []string
+		elected bool
+	}{
+		"a single server":                 {nil, false},
+		"a single server with a Lease":    {[]string{"--leader-elect"}, true},
+		"a single server without":         {[]string{"--leader-elect=false"}, false},
+		"one of several":                  {[]string{external}, true},
+		"one of several, said explicitly": {[]string{external, "--leader-elect=true"}, true},
+		"one of several, somewhere else":  {[]string{external, "--namespace=fleet"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := mustComplete(t, test.args...)
+			if c.Elected != test.elected {
+				t.Errorf("elected: %v, want %v", c.Elected, test.elected)
+			}
+			for host, base := range map[string]string{"https://host:6443": "", "https://proxy/k8s/clusters/c-1/": "/k8s/clusters/c-1", "host": ""} {
+				gate, err := c.GateOptions(&rest.Config{Host: host})
+				if err != nil || gate.Leased != test.elected {
+					t.Errorf("%s: the gate is leased: %v (%v), want %v", host, gate.Leased, err, test.elected)
+				}
+				if want := base + "/apis/coordination.k8s.io/v1/namespaces/" + c.Namespace + "/leases/muster"; test.elected && !slices.Equal(gate.LeasePaths, []string{want}) {
+					t.Errorf("%s: the gate lets writes to %s through, want %s", host, gate.LeasePaths, want)
+				}
+			}
+		})
+	}
+	if got := mustComplete(t).Election.Timing; got != (term.Timing{LeaseDuration: 5 * time.Second, RenewDeadline: 3500 * time.Millisecond, RetryPeriod: 500 * time.Millisecond}) {
+		t.Errorf("the timing is %+v", got)
+	}
+}
+
 func TestGivenCertificatesAreNotManaged(t *testing.T) {
 	if c := mustComplete(t, "--tls-cert-file=c", "--tls-private-key-file=k"); c.ManagedCertificate {
 		t.Error("a certificate from files is managed")
@@ -161,6 +202,11 @@ func TestWhatCannotBeObeyedIsRefused(t *testing.T) {
 		"an installation":           {args: []string{"--installation=a/b"}, want: "--installation"},
 		"a mirror":                  {args: []string{"--chart-mirror=x"}, want: "--chart-mirror"},
 		"a generic flag":            {args: []string{"--shutdown-delay-duration=-1s"}, want: "shutdown-delay-duration"},
+		"no election":               {args: []string{"--etcd-servers=https://a:2379", "--leader-elect=false"}, want: "--leader-elect=false"},
+		"a lease of half a second":  {args: []string{"--leader-elect-lease-duration=4500ms"}, want: "whole number of seconds"},
+		"a short lease":             {args: []string{"--leader-elect-lease-duration=3s"}, want: "renew deadline"},
+		"an endless lease":          {args: []string{"--leader-elect-lease-duration=1h"}, want: "lease duration"},
+		"a late retry":              {args: []string{"--leader-elect-retry-period=3s"}, want: "retry period"},
 		"an admission plugin":       {args: []string{"--disable-admission-plugins=Nope"}, want: "Nope"},
 	}
 	for name, test := range tests {
@@ -198,10 +244,54 @@ func TestFlagsWithoutAnEffectAreNotShown(t *testing.T) {
 	}
 	for _, name := range []string{
 		"kubeconfig", "data-dir", "etcd-servers", "installation", "namespace", "chart-mirror", "encryption-provider-config",
-		"audit-policy-file", "shutdown-delay-duration", "logging-format", "feature-gates", "max-requests-inflight",
+		"audit-policy-file", "leader-elect", "leader-elect-lease-duration", "shutdown-delay-duration", "logging-format", "feature-gates", "max-requests-inflight",
 	} {
 		if !shown[name] {
 			t.Errorf("--%s is not shown", name)
 		}
+	}
+}
+
+// TestTheLeaseIsReachedThroughAClosedGate: or nobody could ever lead. The first
+// holder waits as long as a former one's lease might run.
+func TestTheLeaseIsReachedThroughAClosedGate(t *testing.T) {
+	var requests []string
+	created := make(chan struct{})
+	host := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		requests = append(requests, req.Method+" "+req.URL.Path+" "+req.UserAgent())
+		w.Header().Set("Content-Type", "application/json")
+		if req.Method == http.MethodGet {
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}`)
+			return
+		}
+		_, _ = io.Copy(io.Discard, req.Body) // or the client's going would not be noticed
+		close(created)
+		<-req.Context().Done()
+	}))
+	defer host.Close()
+	c := mustComplete(t, "--etcd-servers=https://a:2379")
+	config := &rest.Config{Host: host.URL + "/base"}
+	gateOptions, err := c.GateOptions(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gate := term.NewGate(gateOptions)
+	elector, err := c.NewElector(config, "replica", gate, term.NewRunner(term.RunnerOptions{Gate: gate}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- elector.Run(ctx) }()
+	<-created
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	host.Close()
+	const leases, agent = "/base/apis/coordination.k8s.io/v1/namespaces/projectsveltos/leases", " muster/replica (leader election)"
+	if want := []string{"GET " + leases + "/muster" + agent, "POST " + leases + agent}; !slices.Equal(requests, want) {
+		t.Errorf("requests %q, want %q", requests, want)
 	}
 }

@@ -47,6 +47,10 @@ type Options struct {
 	Inventories *inventory.Store
 	Revisions   *revision.Store
 	Renderer    *render.Renderer
+	// Strays says that there may be objects which a former leader's last writes
+	// have left: they are looked for in the first job of each summary. A server
+	// that is alone has no such leader, and asks clusters nothing.
+	Strays bool
 	// Events go to the host cluster.
 	Events events.EventRecorder
 	// Trigger wakes the reconciler when a job has ended.

@@ -69,8 +69,10 @@ type remembered struct {
 	dirty bool
 	// active is the fingerprint that a job was queued for, until it has ended:
 	// a reconciliation in between would only queue the same again.
-	active  string
-	sources []sourceRef
+	active string
+	// searched is true when strays were looked for.
+	searched bool
+	sources  []sourceRef
 }
 
 func newMemory() *memory {
@@ -165,6 +167,20 @@ func (m *memory) changed(s sourceRef) []types.NamespacedName {
 		names = append(names, name)
 	}
 	return names
+}
+
+// searched reports whether strays of a summary were looked for.
+func (m *memory) searched(name types.NamespacedName) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.of(name).searched
+}
+
+// setSearched notes that strays of a summary were looked for.
+func (m *memory) setSearched(name types.NamespacedName) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.of(name).searched = true
 }
 
 // due marks one summary, whatever its sources.

@@ -12,12 +12,19 @@
 // because something noticed that the lease was lost. A term ends gate first:
 // the gate closes, then contexts are cancelled, and the term is over when its
 // manager has returned and no write is in flight any more.
+//
+// The Elector contends for a Lease in the host cluster, and runs one term after
+// the other on what it wins. What it knows of the Lease it knows from its own
+// observation: a rival's deadline, by the rival's clock, comes before the moment
+// at which it opens its own gate, whatever somebody has written into the Lease.
 package term
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -65,9 +72,12 @@ type Gate struct {
 	deadline Instant
 	expired  chan struct{} // closed when the gate is not open
 	timer    *time.Timer   // runs while a deadline can pass under an open gate or a write
+	over     bool          // nothing of the term may be sent any more, not even the rest of a write
 
 	writes map[*write]struct{} // in flight
 	idle   chan struct{}       // closed when there is none; nil while nobody waits
+
+	conns map[*conn]struct{} // that the term has dialled
 }
 
 // NewGate returns a closed gate.
@@ -79,7 +89,9 @@ func NewGate(opts GateOptions) *Gate {
 		exempt:  newExemptions(opts.LeasePaths),
 		clock:   opts.Clock,
 		expired: expired,
+		over:    true,
 		writes:  map[*write]struct{}{},
+		conns:   map[*conn]struct{}{},
 	}
 	if g.clock == nil {
 		g.clock = SystemClock()
@@ -103,7 +115,7 @@ func (g *Gate) Open(epoch int64) error {
 	case g.lapsed():
 		return fmt.Errorf("gate for epoch %d: the lease has run out: %w", epoch, ErrClosed)
 	}
-	g.open = true
+	g.open, g.over = true, false
 	g.epoch = epoch
 	g.expired = make(chan struct{})
 	g.arm()
@@ -131,6 +143,33 @@ func (g *Gate) Close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.shut()
+	g.arm()
+}
+
+// end closes the gate for good: the term is over, and with it its connections.
+func (g *Gate) end() {
+	for _, c := range g.finish() {
+		_ = c.Conn.Close()
+	}
+}
+
+func (g *Gate) finish() []*conn {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shut()
+	g.over = true
+	g.arm()
+	conns := slices.Collect(maps.Keys(g.conns))
+	clear(g.conns)
+	return conns
+}
+
+// forfeit takes back what Extend allowed, because the lease is about to be released.
+func (g *Gate) forfeit() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.deadline = Instant{}
+	g.lapse()
 	g.arm()
 }
 
@@ -225,6 +264,7 @@ func (g *Gate) lapse() {
 		return
 	}
 	g.shut()
+	g.over = true
 	for w := range g.writes {
 		w.cancel(ErrExpired)
 	}

@@ -46,12 +46,22 @@ type RunnerOptions struct {
 	RaiseEpoch func(ctx context.Context) (int64, error)
 	// NewTerm builds a term's controllers. Required.
 	NewTerm NewTermFunc
+	// Check returns an error, or does not return before its context ends, while something is out of
+	// reach without which no term can work: etcd. A replica in this state must not keep others from
+	// leading. Default: nothing is checked.
+	Check func(ctx context.Context) error
+	// CheckLimit is how long Check may fail, and how long RaiseEpoch may take, before the term fails.
+	// Default: 10 s.
+	CheckLimit time.Duration
 	// DrainLimit is how long a term may take to end. Default: 30 s.
 	DrainLimit time.Duration
 	// MinBackoff and MaxBackoff limit the wait after a term that failed, which doubles each time.
 	// A term that lasted longer than MaxBackoff starts over. Defaults: 1 s, 30 s.
 	MinBackoff, MaxBackoff time.Duration
 }
+
+// checkPeriod is the time from one Check to the next.
+const checkPeriod = 2 * time.Second
 
 // Runner runs terms, one after the other.
 type Runner struct {
@@ -60,6 +70,7 @@ type Runner struct {
 
 // NewRunner returns a runner.
 func NewRunner(opts RunnerOptions) *Runner {
+	opts.CheckLimit = cmp.Or(opts.CheckLimit, 10*time.Second)
 	opts.DrainLimit = cmp.Or(opts.DrainLimit, 30*time.Second)
 	opts.MinBackoff = cmp.Or(opts.MinBackoff, time.Second)
 	opts.MaxBackoff = cmp.Or(opts.MaxBackoff, 30*time.Second)
@@ -71,7 +82,7 @@ func NewRunner(opts RunnerOptions) *Runner {
 // ErrNotDrained if a term did not end: the caller must end the process.
 func (r *Runner) Run(ctx context.Context) error {
 	logger := klog.FromContext(ctx)
-	pause := r.opts.MinBackoff
+	pauses := r.newBackoff()
 	for ctx.Err() == nil {
 		start := time.Now()
 		err := r.RunTerm(ctx)
@@ -81,14 +92,28 @@ func (r *Runner) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
-		if time.Since(start) > r.opts.MaxBackoff {
-			pause = r.opts.MinBackoff
-		}
+		pause := pauses.after(time.Since(start))
 		logger.Error(err, "Term failed, another one follows", "pause", pause)
 		sleep(ctx, pause)
-		pause = min(2*pause, r.opts.MaxBackoff)
 	}
 	return nil
+}
+
+// backoff is the wait after a term that failed.
+type backoff struct{ next, least, most time.Duration }
+
+func (r *Runner) newBackoff() *backoff {
+	return &backoff{next: r.opts.MinBackoff, least: r.opts.MinBackoff, most: r.opts.MaxBackoff}
+}
+
+// after returns how long to wait after a term that lasted so long.
+func (b *backoff) after(lasted time.Duration) time.Duration {
+	if lasted > b.most {
+		b.next = b.least
+	}
+	pause := b.next
+	b.next = min(2*b.next, b.most)
+	return pause
 }
 
 // RunTerm runs one term: it raises the epoch, opens the gate, builds and starts the controllers, and
@@ -97,7 +122,13 @@ func (r *Runner) Run(ctx context.Context) error {
 //
 // The end of ctx does not cancel the controllers' context at once: the gate closes first.
 func (r *Runner) RunTerm(ctx context.Context) error {
-	epoch, err := r.opts.RaiseEpoch(ctx)
+	err := r.runTerm(ctx)
+	termsEnded.WithLabelValues(endReason(ctx, err)).Inc()
+	return err
+}
+
+func (r *Runner) runTerm(ctx context.Context) error {
+	epoch, err := r.raiseEpoch(ctx)
 	if err != nil {
 		return fmt.Errorf("raise the epoch: %w", err)
 	}
@@ -106,21 +137,35 @@ func (r *Runner) RunTerm(ctx context.Context) error {
 	}
 	logger := klog.FromContext(ctx).WithValues("epoch", epoch)
 	logger.Info("Term begins")
+	currentEpoch.Set(float64(epoch))
+	leading.Set(1)
 	// The values of ctx, but not its end.
 	lasting := klog.NewContext(context.WithoutCancel(ctx), logger)
 	controllers := startControllers(lasting, r.opts.NewTerm, Term{Epoch: epoch})
-	err = controllers.wait(ctx, r.opts.Gate.Expired())
+	unfit := r.startChecks(lasting)
+	err = controllers.wait(ctx, r.opts.Gate.Expired(), unfit)
 
 	r.opts.Gate.Close()
+	leading.Set(0)
 	controllers.cancel()
-	if drainErr := r.drain(lasting, controllers); drainErr != nil {
+	unfit.cancel()
+	drainErr := r.drain(lasting, controllers)
+	r.opts.Gate.end()
+	<-unfit.done
+	if drainErr != nil {
 		return fmt.Errorf("epoch %d: %w", epoch, errors.Join(drainErr, err))
 	}
-	logger.Info("Term has ended")
+	logger.Info("Term has ended", "reason", endReason(ctx, err))
 	if err != nil {
 		return fmt.Errorf("epoch %d: %w", epoch, err)
 	}
 	return nil
+}
+
+func (r *Runner) raiseEpoch(ctx context.Context) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.opts.CheckLimit)
+	defer cancel()
+	return r.opts.RaiseEpoch(ctx)
 }
 
 // drain waits until the controllers have returned and their last write has ended.
@@ -164,18 +209,57 @@ func startControllers(ctx context.Context, newTerm NewTermFunc, term Term) *cont
 }
 
 // wait waits for whatever ends the term first, and returns why, or nil if it is the end of ctx.
-func (c *controllers) wait(ctx context.Context, gate <-chan struct{}) error {
+func (c *controllers) wait(ctx context.Context, gate <-chan struct{}, unfit *checks) error {
 	select {
 	case <-ctx.Done():
 		return nil
 	case <-gate:
 		return fmt.Errorf("the lease was lost: %w", ErrClosed)
+	case <-unfit.done:
+		return unfit.err
 	case <-c.done:
 	}
 	if c.err != nil {
 		return fmt.Errorf("controllers: %w", c.err)
 	}
 	return errors.New("controllers stopped by themselves")
+}
+
+// checks ask again and again whether a term can work.
+type checks struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error // why it cannot; set when done is closed
+}
+
+func (r *Runner) startChecks(ctx context.Context) *checks {
+	ctx, cancel := context.WithCancel(ctx)
+	c := &checks{cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(c.done)
+		if r.opts.Check == nil {
+			<-ctx.Done()
+			return
+		}
+		c.err = r.check(ctx)
+	}()
+	return c
+}
+
+// check returns when ctx ends, or what Check fails with when it has failed for longer than allowed.
+func (r *Runner) check(ctx context.Context) error {
+	for good := time.Now(); ctx.Err() == nil; sleep(ctx, checkPeriod) {
+		limited, cancel := context.WithDeadline(ctx, good.Add(r.opts.CheckLimit))
+		began := time.Now()
+		err := r.opts.Check(limited)
+		cancel()
+		if err == nil {
+			good = began
+		} else if time.Since(good) >= r.opts.CheckLimit-checkPeriod {
+			return fmt.Errorf("what a term needs has been out of reach for %s: %w", time.Since(good).Round(time.Second), err)
+		}
+	}
+	return nil
 }
 
 // sleep waits for d or for the end of ctx.

@@ -31,6 +31,7 @@ import (
 	"github.com/muster-project/muster/pkg/apiserver/hostadmission"
 	"github.com/muster-project/muster/pkg/apiserver/serving"
 	"github.com/muster-project/muster/pkg/storage/etcd"
+	"github.com/muster-project/muster/pkg/storage/identity/guard"
 	"github.com/muster-project/muster/pkg/version"
 )
 
@@ -142,6 +143,7 @@ func newHost(o options.CompletedOptions) (*host, error) {
 		return nil, fmt.Errorf("make clients of the host cluster: %w", err)
 	}
 	serving.RegisterMetrics()
+	guard.RegisterMetrics()
 	return &host{config: hostConfig, client: client, registrar: &serving.Registrar{
 		Host: client, Aggregator: aggregator, Metadata: metadataClient,
 		Service: o.Service(), Groups: []string{lib.GroupName, config.GroupName},

@@ -143,6 +143,9 @@ func (p *process) assemble(ctx context.Context, o options.CompletedOptions, host
 	if host.certificate != nil {
 		p.background["serving certificate"] = host.certificate.Run
 	}
+	if host.tenure != nil {
+		p.background["embedded etcd's Lease"] = host.tenure.Run
+	}
 	if embedded != nil {
 		p.background["embedded etcd"] = func(ctx context.Context) error { return wait(ctx, embedded.Done()) }
 	}

@@ -142,6 +142,9 @@ func (p *process) assemble(ctx context.Context, o options.CompletedOptions, host
 	p.background["script workers"] = scripts.Run
 	if host.certificate != nil {
 		p.background["serving certificate"] = host.certificate.Run
+		if err := p.server.AddReadyzChecks(host.certificate.ReadyCheck()); err != nil {
+			return fmt.Errorf("add the readiness check of the certificate: %w", err)
+		}
 	}
 	if host.tenure != nil {
 		p.background["embedded etcd's Lease"] = host.tenure.Run

@@ -37,6 +37,7 @@ func New(streams genericiooptions.IOStreams) *cobra.Command {
 		newShow(streams),
 		newSelection(streams),
 		newConfirmStorage(streams),
+		newDoctor(streams),
 		newVersion(streams),
 	)
 	return root

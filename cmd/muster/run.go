@@ -34,6 +34,8 @@ import (
 	"github.com/muster-project/muster/pkg/script"
 	"github.com/muster-project/muster/pkg/selection"
 	"github.com/muster-project/muster/pkg/storage/etcd"
+	"github.com/muster-project/muster/pkg/storage/follow"
+	"github.com/muster-project/muster/pkg/storage/identity/guard"
 	"github.com/muster-project/muster/pkg/storage/records"
 )
 
@@ -47,6 +49,8 @@ type process struct {
 	// lead runs terms until its context ends: all the time, or on a Lease.
 	lead   func(context.Context) error
 	client *clientv3.Client
+	// storage knows whether what is in etcd is this installation's.
+	storage *guard.Guard
 	// background is what the server needs around it, by name. All of it ends
 	// after the server.
 	background map[string]func(context.Context) error
@@ -65,9 +69,13 @@ func newProcess(ctx context.Context, o options.CompletedOptions, host *host, emb
 	if err != nil {
 		return nil, err
 	}
-	p := &process{client: client, background: map[string]func(context.Context) error{
+	storage := guard.New(ctx, guard.Options{
+		Client: client, Host: host.client, Namespace: o.Namespace, Prefix: o.Prefix(), Embedded: embedded != nil,
+	})
+	p := &process{client: client, storage: storage, background: map[string]func(context.Context) error{
 		"authorizations": permitted.Run,
 		"registrations":  host.registrar.Run,
+		"storage":        storage.Run,
 	}}
 	if err := p.assemble(ctx, o, host, embedded, config); err != nil {
 		p.close()
@@ -102,6 +110,7 @@ func (p *process) assemble(ctx context.Context, o options.CompletedOptions, host
 	server, err := (&apiserver.Config{GenericConfig: config, ExtraConfig: apiserver.ExtraConfig{
 		Selections:      feed,
 		SelectionsReady: feed.ReadyCheck(),
+		Storage:         p.storage,
 		Revisions:       shown.New(revisions),
 		Inventories:     inventories,
 		Gatherers:       []prometheus.Gatherer{ctrlmetrics.Registry, prometheus.DefaultGatherer},
@@ -132,7 +141,7 @@ func (p *process) assemble(ctx context.Context, o options.CompletedOptions, host
 	}
 	runner := term.NewRunner(term.RunnerOptions{
 		Gate:       gate,
-		RaiseEpoch: func(ctx context.Context) (int64, error) { return records.RaiseEpoch(ctx, p.client, o.Prefix()) },
+		RaiseEpoch: func(ctx context.Context) (int64, error) { return p.raiseEpoch(ctx, o.Prefix()) },
 		NewTerm:    dependencies.NewTerm,
 		// It answers when etcd does, and when the index follows it.
 		Check: func(ctx context.Context) error {
@@ -148,15 +157,42 @@ func (p *process) assemble(ctx context.Context, o options.CompletedOptions, host
 		}
 		p.lead = elector.Run
 	}
-	p.background["selection index"] = feed.Run
+	p.background["selection index"] = func(ctx context.Context) error { return p.follow(ctx, feed) }
 	p.background["script workers"] = scripts.Run
 	if host.certificate != nil {
 		p.background["serving certificate"] = host.certificate.Run
+		if err := p.server.AddReadyzChecks(host.certificate.ReadyCheck()); err != nil {
+			return fmt.Errorf("add the readiness check of the certificate: %w", err)
+		}
+	}
+	if host.tenure != nil {
+		p.background["embedded etcd's Lease"] = host.tenure.Run
 	}
 	if embedded != nil {
 		p.background["embedded etcd"] = func(ctx context.Context) error { return wait(ctx, embedded.Done()) }
 	}
 	return nil
+}
+
+// raiseEpoch writes to etcd, and so asks first whose etcd it is.
+func (p *process) raiseEpoch(ctx context.Context, prefix string) (int64, error) {
+	if err := p.storage.Verify(ctx); err != nil {
+		return 0, err
+	}
+	return records.RaiseEpoch(ctx, p.client, prefix)
+}
+
+// follow feeds the index while storage is trusted. A store that was replaced
+// does not end the process: it is held.
+func (p *process) follow(ctx context.Context, feed *index.Feed) error {
+	return p.storage.While(ctx, func(ctx context.Context) error {
+		err := feed.Run(ctx)
+		if errors.Is(err, follow.ErrStoreReplaced) {
+			p.storage.Suspect(ctx, feed.Revision())
+			return nil
+		}
+		return err
+	})
 }
 
 // run serves until ctx ends or a part fails, and returns when all parts have
@@ -210,7 +246,7 @@ func (p *process) addControllers(ctx context.Context, fail context.CancelCauseFu
 		case <-ctx.Done():
 			return
 		}
-		if err := p.lead(ctx); err != nil {
+		if err := p.storage.While(ctx, p.lead); err != nil {
 			failed = fmt.Errorf("controllers: %w", err)
 			fail(failed)
 		}

@@ -32,6 +32,8 @@ import (
 	"github.com/muster-project/muster/pkg/apiserver/serving"
 	leadership "github.com/muster-project/muster/pkg/controllers/term"
 	"github.com/muster-project/muster/pkg/storage/etcd"
+	"github.com/muster-project/muster/pkg/storage/identity/guard"
+	"github.com/muster-project/muster/pkg/storage/solitary"
 	"github.com/muster-project/muster/pkg/version"
 )
 
@@ -103,6 +105,9 @@ func runServer(ctx context.Context, o options.CompletedOptions) error {
 			return err
 		}
 		defer embedded.Close()
+		if host.tenure, err = acquireTenure(ctx, o, host.client); err != nil {
+			return err
+		}
 		o.UseEtcd(embedded.Endpoint())
 	}
 	p, err := newProcess(ctx, o, host, embedded)
@@ -129,6 +134,7 @@ type host struct {
 	client      kubernetes.Interface
 	registrar   *serving.Registrar
 	certificate *serving.Certificate // nil if files were given
+	tenure      *solitary.Tenure     // nil if etcd is external
 }
 
 func newHost(o options.CompletedOptions) (*host, error) {
@@ -144,10 +150,21 @@ func newHost(o options.CompletedOptions) (*host, error) {
 	}
 	serving.RegisterMetrics()
 	leadership.RegisterMetrics()
+	guard.RegisterMetrics()
 	return &host{config: hostConfig, client: client, registrar: &serving.Registrar{
 		Host: client, Aggregator: aggregator, Metadata: metadataClient,
 		Service: o.Service(), Groups: []string{lib.GroupName, config.GroupName},
 	}}, nil
+}
+
+// acquireTenure makes sure that no other server of the installation embeds etcd.
+// It follows the start of etcd, which has locked the data directory.
+func acquireTenure(ctx context.Context, o options.CompletedOptions, client kubernetes.Interface) (*solitary.Tenure, error) {
+	replica, err := replicaName()
+	if err != nil {
+		return nil, err
+	}
+	return solitary.Acquire(ctx, solitary.Options{Host: client, Namespace: o.Namespace, DataDir: o.DataDir, Server: replica})
 }
 
 // disableUnserved switches off admission plugins that the host is too old for.

@@ -8,6 +8,7 @@ package apiserver
 
 import (
 	"fmt"
+	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
 	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
@@ -18,8 +19,11 @@ import (
 	"k8s.io/component-base/metrics/legacyregistry"
 	"k8s.io/component-base/metrics/prometheus/slis"
 
+	configapi "github.com/muster-project/muster/pkg/apis/config"
+	"github.com/muster-project/muster/pkg/apis/lib"
 	"github.com/muster-project/muster/pkg/apiserver/gather"
 	"github.com/muster-project/muster/pkg/apiserver/scheme"
+	"github.com/muster-project/muster/pkg/apiserver/trust"
 	"github.com/muster-project/muster/pkg/generated/openapi"
 	"github.com/muster-project/muster/pkg/registry/config/clustersummary"
 	"github.com/muster-project/muster/pkg/registry/config/deployed"
@@ -33,6 +37,8 @@ type ExtraConfig struct {
 	Selections clusterset.Selections
 	// SelectionsReady says whether it can yet; the server is not ready before.
 	SelectionsReady healthz.HealthChecker
+	// Storage knows whether what is stored is the installation's.
+	Storage trust.Storage
 	// Revisions are the specs of profiles, shown in ClusterSummaries.
 	Revisions clustersummary.Revisions
 	// Inventories are what views of deployed content are computed from.
@@ -80,6 +86,12 @@ func NewGenericConfig() *genericapiserver.RecommendedConfig {
 
 // Complete fills in what is left to defaults.
 func (c *Config) Complete() CompletedConfig {
+	// Innermost, so that callers are known and authorized before they are told of
+	// the storage.
+	chain := c.GenericConfig.BuildHandlerChainFunc
+	c.GenericConfig.BuildHandlerChainFunc = func(api http.Handler, config *genericapiserver.Config) http.Handler {
+		return chain(trust.Filter(api, c.ExtraConfig.Storage, scheme.Serializer(), lib.GroupName, configapi.GroupName), config)
+	}
 	return CompletedConfig{&completedConfig{
 		GenericConfig: c.GenericConfig.Complete(),
 		ExtraConfig:   &c.ExtraConfig,
@@ -100,7 +112,8 @@ func (c CompletedConfig) New() (*Server, error) {
 		return nil, fmt.Errorf("install the API groups: %w", err)
 	}
 	installMetrics(server.Handler.NonGoRestfulMux, c.ExtraConfig.Gatherers)
-	if err := server.AddReadyzChecks(c.ExtraConfig.SelectionsReady); err != nil {
+	storage := c.ExtraConfig.Storage
+	if err := server.AddReadyzChecks(trust.ReadyCheck(storage), trust.WhenTrusted(storage, c.ExtraConfig.SelectionsReady)); err != nil {
 		return nil, fmt.Errorf("add the readiness check: %w", err)
 	}
 	return &Server{GenericAPIServer: server}, nil

@@ -36,6 +36,8 @@ func New(streams genericiooptions.IOStreams) *cobra.Command {
 		newDeregister(streams),
 		newShow(streams),
 		newSelection(streams),
+		newConfirmStorage(streams),
+		newDoctor(streams),
 		newVersion(streams),
 	)
 	return root

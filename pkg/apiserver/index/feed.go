@@ -113,6 +113,13 @@ func (f *Feed) WaitSynced(ctx context.Context) error {
 	return f.follower.WaitSynced(ctx)
 }
 
+// Revision is the revision that the index is at; 0 until it holds the fleet.
+func (f *Feed) Revision() int64 {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.revision
+}
+
 // commit is one step of the follower.
 func (f *Feed) commit(revision int64, deliver func()) {
 	f.mu.Lock()

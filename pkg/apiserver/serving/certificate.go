@@ -4,8 +4,11 @@
 package serving
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
@@ -14,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
+	"k8s.io/apiserver/pkg/server/healthz"
 	coreinformers "k8s.io/client-go/informers/core/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/util/retry"
@@ -29,17 +33,30 @@ const (
 	retryAfter = 15 * time.Second
 )
 
+// RotateAnnotation on the Secret makes a new authority without waiting for the
+// end of the old one. Its value is how long the new one is only published before
+// it signs, a duration as in "1m".
+const RotateAnnotation = "muster.projectsveltos.io/rotate-authority"
+
 // Certificate is the serving certificate that all replicas share. It lives in
 // a Secret of the host, which it creates, renews and watches.
+//
+// A replica goes on serving what it serves until the aggregator trusts what the
+// Secret holds: a certificate can be made in an instant, and be trusted only
+// when the caBundle of every APIService has followed.
 type Certificate struct {
 	client    kubernetes.Interface
 	namespace string
 	name      string
 	issuer    issuer
+	// reconsider is raised when more, or less, is published.
+	reconsider signal
 
-	mu        sync.RWMutex
-	data      map[string][]byte // the Secret's
-	listeners []dynamiccertificates.Listener
+	mu          sync.RWMutex
+	data        map[string][]byte // the Secret's
+	serving     map[string][]byte // what is served: the Secret's of now, or before
+	publication publication
+	listeners   []dynamiccertificates.Listener
 }
 
 var _ dynamiccertificates.CertKeyContentProvider = &Certificate{}
@@ -53,6 +70,8 @@ func NewCertificate(ctx context.Context, client kubernetes.Interface, namespace,
 		namespace: namespace,
 		name:      name,
 		issuer:    issuer{names: names, now: time.Now},
+
+		reconsider: newSignal(),
 	}
 	if err := c.sync(ctx); err != nil {
 		return nil, err
@@ -75,7 +94,7 @@ func (c *Certificate) Run(ctx context.Context) error {
 	watching.Go(func() { informer.RunWithContext(ctx) })
 	defer watching.Wait()
 
-	next := time.NewTimer(renewalCheck)
+	next := time.NewTimer(c.pause())
 	defer next.Stop()
 	for {
 		select {
@@ -83,17 +102,35 @@ func (c *Certificate) Run(ctx context.Context) error {
 			return nil
 		case <-changed:
 		case <-next.C:
+		case <-c.reconsider:
+			c.choose()
+			next.Reset(c.pause())
+			continue
 		}
 		if err := c.sync(ctx); err != nil && ctx.Err() == nil {
 			klog.FromContext(ctx).Error(err, "The serving certificate could not be kept up to date", "secret", klog.KRef(c.namespace, c.name))
 			next.Reset(retryAfter)
 			continue
 		}
-		next.Reset(renewalCheck)
+		next.Reset(c.pause())
 	}
 }
 
-// sync brings the Secret up to date and serves what is in it.
+// pause is how long nothing needs to be looked at that makes no event.
+func (c *Certificate) pause() time.Duration {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if !samePair(c.data, c.serving) {
+		return propagation / 10
+	}
+	signsFrom, err := time.Parse(time.RFC3339, string(c.data[caSignsFrom]))
+	if until := signsFrom.Sub(c.issuer.now()); err == nil && until > 0 && until < renewalCheck {
+		return until
+	}
+	return renewalCheck
+}
+
+// sync brings the Secret up to date and takes over what is in it.
 func (c *Certificate) sync(ctx context.Context) error {
 	return retry.OnError(retry.DefaultBackoff, isRace, func() error {
 		secrets := c.client.CoreV1().Secrets(c.namespace)
@@ -102,36 +139,57 @@ func (c *Certificate) sync(ctx context.Context) error {
 			return fmt.Errorf("read the serving certificate from Secret %s/%s: %w", c.namespace, c.name, err)
 		}
 		exists := err == nil
-		current := secret.Data
 		if !exists {
-			// A Secret that somebody has deleted is made again as it was:
-			// clients go on trusting what is served.
-			current = c.served()
+			secret = c.newSecret(nil)
 		}
-
-		data, renewed, err := c.issuer.renew(current)
+		data, err := c.wanted(ctx, secret)
 		if err != nil {
 			return err
 		}
+		_, rotates := secret.Annotations[RotateAnnotation]
+		changed := rotates || !holds(secret.Data, data)
+		secret = secret.DeepCopy()
+		secret.Data = merged(secret.Data, data)
+		delete(secret.Annotations, RotateAnnotation)
 		switch {
 		case !exists:
-			secret, err = secrets.Create(ctx, c.newSecret(data), metav1.CreateOptions{})
+			secret, err = secrets.Create(ctx, secret, metav1.CreateOptions{})
 			if apierrors.IsNotFound(err) {
 				return fmt.Errorf("namespace %q does not exist on the host; create it, or name another with --namespace: %w", c.namespace, err)
 			}
-		case renewed:
-			secret.Data = merged(secret.Data, data)
+		case changed:
 			secret, err = secrets.Update(ctx, secret, metav1.UpdateOptions{})
 		}
 		if err != nil {
 			return fmt.Errorf("keep the serving certificate in Secret %s/%s: %w", c.namespace, c.name, err)
 		}
-		c.serve(secret.Data)
-		if renewed {
-			klog.FromContext(ctx).Info("Made a new serving certificate", "secret", klog.KObj(secret))
+		c.take(secret.Data)
+		if changed {
+			klog.FromContext(ctx).Info("Wrote the serving certificate's Secret", "secret", klog.KObj(secret))
 		}
 		return nil
 	})
+}
+
+// wanted is what a Secret should hold. One that somebody has deleted or damaged
+// is made again as it was: clients go on trusting what is served.
+func (c *Certificate) wanted(ctx context.Context, secret *corev1.Secret) (map[string][]byte, error) {
+	current := secret.Data
+	if last := c.known(); !c.issuer.intact(current) && c.issuer.intact(last) {
+		current = last
+	}
+	if asked, ok := secret.Annotations[RotateAnnotation]; ok {
+		after, err := time.ParseDuration(asked)
+		if err != nil {
+			klog.FromContext(ctx).Error(err, "The annotation that asks for a new authority has no duration", "annotation", RotateAnnotation, "after", settling)
+			after = settling
+		}
+		if current, err = c.issuer.rotate(current, max(after, 0)); err != nil {
+			return nil, err
+		}
+	}
+	data, _, err := c.issuer.renew(current)
+	return data, err
 }
 
 // isRace reports whether another replica wrote the Secret in between.
@@ -162,18 +220,72 @@ func merged(base, overlay map[string][]byte) map[string][]byte {
 	return out
 }
 
-// serve takes over a Secret's content and tells who serves it.
-func (c *Certificate) serve(data map[string][]byte) {
+// take takes over a Secret's content.
+func (c *Certificate) take(data map[string][]byte) {
 	c.mu.Lock()
+	bundleChanged := !bytes.Equal(c.data[caBundleKey], data[caBundleKey])
 	c.data = data
-	listeners := c.listeners
 	c.mu.Unlock()
+	if !c.choose() && bundleChanged {
+		c.notify()
+	}
+}
+
+// choose serves what the Secret holds, as soon as that is trusted or what is
+// served is not. It reports whether that is something new, which it has told.
+func (c *Certificate) choose() bool {
+	c.mu.Lock()
+	now := c.issuer.now()
+	serving, held := leaf(c.serving), leaf(c.data)
+	switch {
+	case samePair(c.serving, c.data):
+		c.mu.Unlock()
+		return false
+	case serving == nil, !now.Before(serving.NotAfter), c.publication.covers(held, now, propagation):
+	case !c.publication.covers(serving, now, 0) && c.publication.covers(held, now, 0):
+	default:
+		c.mu.Unlock()
+		return false
+	}
+	c.serving = c.data
+	c.mu.Unlock()
+	c.notify()
+	return true
+}
+
+func (c *Certificate) notify() {
+	c.mu.RLock()
+	listeners := c.listeners
+	c.mu.RUnlock()
 	for _, l := range listeners {
 		l.Enqueue()
 	}
 }
 
-func (c *Certificate) served() map[string][]byte {
+// Published tells what the APIServices trust: the caBundle of each of ours, none
+// where there is none.
+func (c *Certificate) Published(bundles [][]byte) {
+	c.mu.Lock()
+	c.publication.update(bundles, c.issuer.now())
+	c.mu.Unlock()
+	c.reconsider.Enqueue()
+}
+
+// ReadyCheck keeps traffic away from a replica whose certificate the aggregator
+// does not trust yet.
+func (c *Certificate) ReadyCheck() healthz.HealthChecker {
+	return healthz.NamedCheck("serving-certificate", func(*http.Request) error {
+		c.mu.RLock()
+		defer c.mu.RUnlock()
+		if c.publication.covers(leaf(c.serving), c.issuer.now(), 0) {
+			return nil
+		}
+		return errors.New("the caBundle of the APIServices does not cover the serving certificate yet")
+	})
+}
+
+// known is the last content of the Secret.
+func (c *Certificate) known() map[string][]byte {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.data
@@ -186,13 +298,14 @@ func (c *Certificate) Name() string {
 
 // CurrentCertKeyContent returns the certificate and its key as PEM.
 func (c *Certificate) CurrentCertKeyContent() (cert, key []byte) {
-	data := c.served()
-	return data[corev1.TLSCertKey], data[corev1.TLSPrivateKeyKey]
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.serving[corev1.TLSCertKey], c.serving[corev1.TLSPrivateKeyKey]
 }
 
 // Bundle returns, as PEM, the authorities that clients have to trust.
 func (c *Certificate) Bundle() []byte {
-	return c.served()[caBundleKey]
+	return c.known()[caBundleKey]
 }
 
 // AddListener registers who is told about a new certificate.

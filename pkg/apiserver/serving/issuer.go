@@ -29,7 +29,12 @@ const (
 	caBundleKey = "ca.crt"
 	// caPrivateKey belongs to the newest authority alone.
 	caPrivateKey = "ca.key"
+	// caSignsFrom is when the newest authority begins to sign, RFC 3339.
+	caSignsFrom = "ca.signs-from"
 )
+
+// authorityName tells our authorities from others in a caBundle.
+const authorityName = "muster-serving-ca"
 
 const (
 	authorityLifetime = 10 * 365 * 24 * time.Hour
@@ -39,9 +44,10 @@ const (
 	// that was made just now.
 	backdating = time.Hour
 
-	// settling is how long a new authority is only published before it signs.
-	// Until then every APIService has taken over the new bundle, and every
-	// replica has seen the Secret.
+	// settling is how long a new authority is only published before it signs, and
+	// how long an old one is trusted after the new one has begun to. It is long for
+	// the sake of clients that were given the bundle by hand; replicas make sure by
+	// themselves that what they serve is trusted.
 	settling = 24 * time.Hour
 )
 
@@ -63,59 +69,100 @@ type keyPair struct {
 
 // renew returns what the Secret should hold, given what it holds. The second
 // result says whether anything differs. Unreadable content is replaced, never
-// an error: nobody can repair a private key by hand.
+// an error: nobody can repair a private key by hand. What can still be served is
+// kept for a settling time, whatever else is lost.
 func (i issuer) renew(data map[string][]byte) (map[string][]byte, bool, error) {
 	authorities := i.unexpired(parseCertificates(data[caBundleKey]))
 	signer, err := parseKeyPair(firstCertificate(authorities), data[caPrivateKey])
-	renewed := false
-	switch {
-	case err != nil:
-		if signer, err = i.newAuthority(); err != nil {
+	if err != nil || i.due(signer.cert) {
+		rotated, err := i.rotate(data, settling)
+		if err != nil {
 			return nil, false, err
 		}
-		renewed = true
-		authorities = slices.Insert(authorities, 0, signer.cert)
-		// Whatever was served was signed by a key that is lost or was never
-		// there: there is nothing to keep for a settling time.
-		data = nil
-	case i.due(signer.cert):
-		if signer, err = i.newAuthority(); err != nil {
-			return nil, false, err
-		}
-		renewed = true
-		authorities = slices.Insert(authorities, 0, signer.cert)
+		next, _, err := i.renew(rotated)
+		return next, true, err
 	}
 
+	signsFrom := i.signsFrom(data, signer.cert)
 	current := firstCertificate(parseCertificates(data[corev1.TLSCertKey]))
 	served, err := parseKeyPair(current, data[corev1.TLSPrivateKeyKey])
-	if err != nil || !i.keeps(served.cert, signer.cert, authorities) {
+	if err != nil || !i.keeps(served.cert, signer.cert, authorities, signsFrom) {
 		if served, err = i.newServing(signer, current); err != nil {
 			return nil, false, err
 		}
-		renewed = true
 	}
-
-	bundle := encodeCertificates(authorities)
-	return map[string][]byte{
-		caBundleKey:             bundle,
+	if served.cert.CheckSignatureFrom(signer.cert) == nil && !i.now().Before(signsFrom.Add(settling)) {
+		authorities = authorities[:1]
+	}
+	next := map[string][]byte{
+		caBundleKey:             encodeCertificates(authorities),
 		caPrivateKey:            signer.keyPEM,
+		caSignsFrom:             []byte(signsFrom.UTC().Format(time.RFC3339)),
 		corev1.TLSCertKey:       served.certPEM,
 		corev1.TLSPrivateKeyKey: served.keyPEM,
-	}, renewed || !bytes.Equal(bundle, data[caBundleKey]), nil
+	}
+	return next, !holds(data, next), nil
+}
+
+// rotate returns data with a new authority, which signs after a while. Those
+// that were trusted stay so.
+func (i issuer) rotate(data map[string][]byte, after time.Duration) (map[string][]byte, error) {
+	signer, err := i.newAuthority()
+	if err != nil {
+		return nil, err
+	}
+	authorities := slices.Insert(i.unexpired(parseCertificates(data[caBundleKey])), 0, signer.cert)
+	return merged(data, map[string][]byte{
+		caBundleKey:  encodeCertificates(authorities),
+		caPrivateKey: signer.keyPEM,
+		caSignsFrom:  []byte(i.now().Add(after).UTC().Format(time.RFC3339)),
+	}), nil
+}
+
+// signsFrom is when the newest authority begins to sign.
+func (i issuer) signsFrom(data map[string][]byte, signer *x509.Certificate) time.Time {
+	at, err := time.Parse(time.RFC3339, string(data[caSignsFrom]))
+	latest := signer.NotBefore.Add(backdating + settling)
+	if err != nil || at.After(latest) {
+		return latest
+	}
+	return at
+}
+
+// intact reports whether data needs no repair: an authority that can sign, and a
+// certificate that can be served and that the bundle trusts.
+func (i issuer) intact(data map[string][]byte) bool {
+	authorities := i.unexpired(parseCertificates(data[caBundleKey]))
+	if _, err := parseKeyPair(firstCertificate(authorities), data[caPrivateKey]); err != nil {
+		return false
+	}
+	served, err := parseKeyPair(firstCertificate(parseCertificates(data[corev1.TLSCertKey])), data[corev1.TLSPrivateKeyKey])
+	return err == nil && i.now().Before(served.cert.NotAfter) && signedByOneOf(served.cert, authorities)
+}
+
+// holds reports whether data has everything in wanted.
+func holds(data, wanted map[string][]byte) bool {
+	for key, value := range wanted {
+		if !bytes.Equal(data[key], value) {
+			return false
+		}
+	}
+	return true
 }
 
 // keeps reports whether a serving certificate may stay.
-func (i issuer) keeps(served, signer *x509.Certificate, authorities []*x509.Certificate) bool {
-	if !i.now().Before(served.NotAfter) || !covers(served, i.names) {
+func (i issuer) keeps(served, signer *x509.Certificate, authorities []*x509.Certificate, signsFrom time.Time) bool {
+	if !i.now().Before(served.NotAfter) || !covers(served, i.names) || !signedByOneOf(served, authorities) {
 		return false
 	}
-	if !slices.ContainsFunc(authorities, func(a *x509.Certificate) bool { return served.CheckSignatureFrom(a) == nil }) {
-		return false
-	}
-	if i.now().Before(signer.NotBefore.Add(backdating+settling)) && served.CheckSignatureFrom(signer) != nil {
+	if i.now().Before(signsFrom) && served.CheckSignatureFrom(signer) != nil {
 		return true
 	}
 	return !i.due(served) && served.CheckSignatureFrom(signer) == nil
+}
+
+func signedByOneOf(cert *x509.Certificate, authorities []*x509.Certificate) bool {
+	return slices.ContainsFunc(authorities, func(a *x509.Certificate) bool { return cert.CheckSignatureFrom(a) == nil })
 }
 
 // due reports whether two thirds of a certificate's life are over.
@@ -130,7 +177,7 @@ func (i issuer) unexpired(certs []*x509.Certificate) []*x509.Certificate {
 
 func (i issuer) newAuthority() (*keyPair, error) {
 	template := &x509.Certificate{
-		Subject:               pkix.Name{CommonName: "muster-serving-ca"},
+		Subject:               pkix.Name{CommonName: authorityName},
 		NotBefore:             i.now().Add(-backdating),
 		NotAfter:              i.now().Add(authorityLifetime),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,

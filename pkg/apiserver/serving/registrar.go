@@ -134,6 +134,7 @@ func (w *registrationWatch) sync(ctx context.Context) bool {
 		w.reported = err.Error()
 	}
 
+	w.tellPublished(all)
 	found := shadowed(w.definitions.GetStore().ListKeys(), w.Groups)
 	recordShadowed(w.Groups, found)
 	for _, registration := range all {
@@ -152,6 +153,20 @@ func (w *registrationWatch) sync(ctx context.Context) bool {
 	return done
 }
 
+// tellPublished lets the certificate know what is trusted.
+func (w *registrationWatch) tellPublished(all []*apiregistration.APIService) {
+	if w.Certificate == nil {
+		return
+	}
+	var bundles [][]byte
+	for _, registration := range all {
+		if slices.Contains(w.Groups, registration.Spec.Group) && w.Service.owns(registration) {
+			bundles = append(bundles, registration.Spec.CABundle)
+		}
+	}
+	w.Certificate.Published(bundles)
+}
+
 // keepBundle writes the bundle that the certificate was signed under. The
 // resourceVersion that it was compared at guards it against another replica,
 // and against a Service that has just changed.
@@ -159,7 +174,7 @@ func (w *registrationWatch) keepBundle(ctx context.Context, registration *apireg
 	if w.Certificate == nil {
 		return nil
 	}
-	bundle := w.Certificate.Bundle()
+	bundle := union(w.Certificate.Bundle(), registration.Spec.CABundle, time.Now())
 	if bytes.Equal(registration.Spec.CABundle, bundle) && !registration.Spec.InsecureSkipTLSVerify {
 		return nil
 	}

@@ -1,0 +1,111 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package serving
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/x509"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// propagation is how long a caBundle has to stand before whoever has to trust it
+// is taken to have read it: every kube-apiserver of the host, through a watch.
+const propagation = 10 * time.Second
+
+// publication is what our APIServices trust, and since when.
+type publication struct {
+	known bool
+	// all says that there is nothing to trust us: no APIService leads here.
+	all bool
+	// authorities are those that every APIService trusts.
+	authorities []publishedAuthority
+}
+
+type publishedAuthority struct {
+	cert *x509.Certificate
+	// since is when it was seen first, zero for what stood before this process.
+	since time.Time
+}
+
+// update takes in the caBundles as they are.
+func (p *publication) update(bundles [][]byte, now time.Time) {
+	if !p.known {
+		now = time.Time{}
+	}
+	p.known, p.all = true, len(bundles) == 0
+	var authorities []publishedAuthority
+	for i, bundle := range bundles {
+		certs := parseCertificates(bundle)
+		if i == 0 {
+			for _, cert := range certs {
+				authorities = append(authorities, publishedAuthority{cert: cert, since: p.since(cert, now)})
+			}
+			continue
+		}
+		authorities = slices.DeleteFunc(authorities, func(a publishedAuthority) bool { return !slices.ContainsFunc(certs, a.cert.Equal) })
+	}
+	p.authorities = authorities
+}
+
+func (p *publication) since(cert *x509.Certificate, now time.Time) time.Time {
+	for _, a := range p.authorities {
+		if a.cert.Equal(cert) {
+			return a.since
+		}
+	}
+	return now
+}
+
+// covers reports whether every APIService has trusted a certificate for as long
+// as age.
+func (p *publication) covers(cert *x509.Certificate, now time.Time, age time.Duration) bool {
+	if !p.known || cert == nil {
+		return false
+	}
+	return p.all || slices.ContainsFunc(p.authorities, func(a publishedAuthority) bool {
+		return now.Sub(a.since) >= age && now.Before(a.cert.NotAfter) && cert.CheckSignatureFrom(a.cert) == nil
+	})
+}
+
+// union is the caBundle to publish: the Secret's, and of what is published what
+// some replica may still serve under, or does already.
+//
+// An authority of ours that is newer than the Secret's is one that another
+// replica has seen before us, and must not be taken away again. One that has
+// gone from the Secret stays for a settling time, because the Secret may have
+// been lost, while certificates are served that were made before.
+func union(own, published []byte, now time.Time) []byte {
+	bundle := parseCertificates(own)
+	newest := firstCertificate(bundle)
+	if newest == nil {
+		return own
+	}
+	for _, cert := range parseCertificates(published) {
+		if !cert.IsCA || cert.Subject.CommonName != authorityName || !now.Before(cert.NotAfter) || slices.ContainsFunc(bundle, cert.Equal) {
+			continue
+		}
+		if cert.NotBefore.After(newest.NotBefore) || now.Before(newest.NotBefore.Add(backdating+settling)) {
+			bundle = append(bundle, cert)
+		}
+	}
+	// One order for all replicas, or each would correct the other's.
+	slices.SortFunc(bundle, func(a, b *x509.Certificate) int {
+		return cmp.Or(b.NotBefore.Compare(a.NotBefore), bytes.Compare(a.Raw, b.Raw))
+	})
+	return encodeCertificates(bundle)
+}
+
+// leaf is the certificate in a Secret's content that is served, nil for none.
+func leaf(data map[string][]byte) *x509.Certificate {
+	return firstCertificate(parseCertificates(data[corev1.TLSCertKey]))
+}
+
+// samePair reports whether both contents serve the same.
+func samePair(a, b map[string][]byte) bool {
+	return bytes.Equal(a[corev1.TLSCertKey], b[corev1.TLSCertKey]) && bytes.Equal(a[corev1.TLSPrivateKeyKey], b[corev1.TLSPrivateKeyKey])
+}

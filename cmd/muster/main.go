@@ -44,7 +44,7 @@ func newCommand(ctx context.Context) *cobra.Command {
 		SilenceUsage: true,
 	}
 	root.SetContext(ctx)
-	root.AddCommand(newServerCommand(), newScriptWorkerCommand(), newVersionCommand())
+	root.AddCommand(newServerCommand(), newEtcdCommand(), newBackupCommand(), newRestoreCommand(), newScriptWorkerCommand(), newVersionCommand())
 	return root
 }
 

@@ -17,6 +17,10 @@ import (
 // is taken to have read it: every kube-apiserver of the host, through a watch.
 const propagation = 10 * time.Second
 
+// readyAfter is the same for a replica that serves nobody yet and has nothing
+// else to serve. Its probe takes longer to be noticed than a watch.
+const readyAfter = time.Second
+
 // retention is how long after a new authority was made the caBundles keep an
 // older one that the Secret does not hold any more. It is longer than the Secret
 // keeps one, and longer than a replica can take to notice that: two replicas of

@@ -167,6 +167,7 @@ func TestNobodyIsReadyBeforeItIsTrusted(t *testing.T) {
 			t.Error("ready though one APIService does not trust it")
 		}
 		certificate.Published([][]byte{certificate.Bundle(), certificate.Bundle()})
+		time.Sleep(readyAfter)
 		if err := check.Check(nil); err != nil {
 			t.Error(err)
 		}

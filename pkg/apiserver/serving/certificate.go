@@ -277,7 +277,7 @@ func (c *Certificate) ReadyCheck() healthz.HealthChecker {
 	return healthz.NamedCheck("serving-certificate", func(*http.Request) error {
 		c.mu.RLock()
 		defer c.mu.RUnlock()
-		if c.publication.covers(leaf(c.serving), c.issuer.now(), 0) {
+		if c.publication.covers(leaf(c.serving), c.issuer.now(), readyAfter) {
 			return nil
 		}
 		return errors.New("the caBundle of the APIServices does not cover the serving certificate yet")

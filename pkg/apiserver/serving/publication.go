@@ -17,6 +17,17 @@ import (
 // is taken to have read it: every kube-apiserver of the host, through a watch.
 const propagation = 10 * time.Second
 
+// readyAfter is the same for a replica that serves nobody yet and has nothing
+// else to serve. Its probe takes longer to be noticed than a watch.
+const readyAfter = time.Second
+
+// retention is how long after a new authority was made the caBundles keep an
+// older one that the Secret does not hold any more. It is longer than the Secret
+// keeps one, and longer than a replica can take to notice that: two replicas of
+// which only one has seen the Secret's change would otherwise remove and add the
+// authority by turns.
+const retention = 2*settling + 2*renewalCheck
+
 // publication is what our APIServices trust, and since when.
 type publication struct {
 	known bool
@@ -77,7 +88,7 @@ func (p *publication) covers(cert *x509.Certificate, now time.Time, age time.Dur
 //
 // An authority of ours that is newer than the Secret's is one that another
 // replica has seen before us, and must not be taken away again. One that has
-// gone from the Secret stays for a settling time, because the Secret may have
+// gone from the Secret stays for the retention time, because the Secret may have
 // been lost, while certificates are served that were made before.
 func union(own, published []byte, now time.Time) []byte {
 	bundle := parseCertificates(own)
@@ -89,7 +100,7 @@ func union(own, published []byte, now time.Time) []byte {
 		if !cert.IsCA || cert.Subject.CommonName != authorityName || !now.Before(cert.NotAfter) || slices.ContainsFunc(bundle, cert.Equal) {
 			continue
 		}
-		if cert.NotBefore.After(newest.NotBefore) || now.Before(newest.NotBefore.Add(backdating+settling)) {
+		if cert.NotBefore.After(newest.NotBefore) || now.Before(newest.NotBefore.Add(backdating+retention)) {
 			bundle = append(bundle, cert)
 		}
 	}

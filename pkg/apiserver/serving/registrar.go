@@ -105,7 +105,9 @@ func (r *Registrar) Run(ctx context.Context) error {
 			retry.Reset(time.Second)
 			continue
 		}
-		if !watch.sync(ctx) {
+		if watch.sync(ctx) {
+			retry.Reset(renewalCheck) // an authority's retention ends without an event
+		} else {
 			retry.Reset(retryAfter)
 		}
 	}

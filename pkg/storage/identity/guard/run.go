@@ -160,8 +160,12 @@ func (g *Guard) settle(ctx context.Context, namespace types.UID) error {
 		if err != nil {
 			return g.unknown(err)
 		}
-		if err := g.keepEvidence(ctx, stored, configMap); err != nil {
+		kept, err := g.keepEvidence(ctx, stored, configMap)
+		if err != nil {
 			return g.unknown(ignoreRace(err))
+		}
+		if !kept {
+			continue // what is judged is the record with the evidence
 		}
 		found, markRevision, err := g.read(ctx)
 		if err != nil {
@@ -234,21 +238,21 @@ func (g *Guard) unknown(err error) error {
 // keepEvidence records the highest revision that this process has seen of
 // storage that it does not trust any more: it would be forgotten when the
 // process ends, and storage that was restored to a moment since the last record
-// would pass.
-func (g *Guard) keepEvidence(ctx context.Context, stored identity.Stored, configMap *configMap) error {
+// would pass. It reports whether the record has it already.
+func (g *Guard) keepEvidence(ctx context.Context, stored identity.Stored, configMap *configMap) (bool, error) {
 	g.mu.Lock()
 	known, tainted := g.expected, g.tainted
 	g.mu.Unlock()
 	if !tainted || known.Installation == "" {
-		return nil
+		return true, nil
 	}
 	if r := stored.Record; r != nil {
 		if r.ClusterID != known.ClusterID || r.Installation != known.Installation || r.Revision >= known.Revision {
-			return nil
+			return true, nil
 		}
 		known.Renewed = r.Renewed
 	}
-	return g.store(ctx, configMap, identity.Stored{Record: &known, Confirmed: stored.Confirmed})
+	return false, g.store(ctx, configMap, identity.Stored{Record: &known, Confirmed: stored.Confirmed})
 }
 
 // maintain keeps the record of trusted storage: it is made again where it was

@@ -55,9 +55,6 @@ func serverOptions(t *testing.T, values string) options.CompletedOptions {
 // What the chart says is what the server understands, and takes.
 func TestTheServerTakesItsArguments(t *testing.T) {
 	for name, values := range valuesSets {
-		if name == "listed namespaces" {
-			continue // the server does not know --source-namespaces yet
-		}
 		t.Run(name, func(t *testing.T) {
 			o := serverOptions(t, values)
 			if o.EmbeddedEtcd {
@@ -74,6 +71,9 @@ func TestTheServerTakesItsArguments(t *testing.T) {
 }
 
 func TestValuesReachTheServer(t *testing.T) {
+	if listed := serverOptions(t, valuesSets["listed namespaces"]).Reach(); !slices.Equal(listed, []string{"fleet-a", "fleet-b", namespace}) {
+		t.Errorf("rbac.readNamespaces: %q are read", listed)
+	}
 	o := serverOptions(t, everything)
 	if o.Recommended.SecureServing.BindPort != 10250 || o.Prefix() != "/registry/muster/blue" {
 		t.Errorf("port %d, prefix %s", o.Recommended.SecureServing.BindPort, o.Prefix())

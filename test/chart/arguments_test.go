@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/muster-project/muster/cmd/muster/backups"
 	"github.com/muster-project/muster/cmd/muster/installation"
 	"github.com/muster-project/muster/cmd/muster/options"
 )
@@ -187,6 +188,31 @@ func TestThePrepareJobMakesWhatPodsMount(t *testing.T) {
 	}
 	if err := installation.NewUnregisterCommand().ParseFlags(arguments(t, render(t, ""), "Job muster-uninstall", "unregister")); err != nil {
 		t.Error(err)
+	}
+}
+
+// A backup whose arguments are refused is found out when it is needed.
+func TestTheBackupTakesItsArguments(t *testing.T) {
+	for name, values := range map[string]string{
+		"the chart's etcd": "backup: {enabled: true, keep: 9}",
+		"another":          valuesSets["an etcd of one's own"] + "\nbackup: {enabled: true, keep: 9}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			objects := render(t, values)
+			command := backups.NewBackupCommand()
+			if err := command.ParseFlags(arguments(t, objects, "CronJob muster-backup", "backup")); err != nil {
+				t.Fatal(err)
+			}
+			for flag, want := range map[string]string{"keep": "9", "dir": "/var/lib/muster-backup", "etcd-cafile": "/etc/muster/etcd/ca.crt"} {
+				if got := command.Flags().Lookup(flag).Value.String(); got != want {
+					t.Errorf("--%s is %q, want %q", flag, got, want)
+				}
+			}
+			servers, err := command.Flags().GetStringSlice("etcd-servers")
+			if err != nil || !slices.Equal(servers, serverOptions(t, values).EtcdClient().Endpoints) {
+				t.Errorf("it saves %q (%v), which is not what the server uses", servers, err)
+			}
+		})
 	}
 }
 

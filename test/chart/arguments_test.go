@@ -19,6 +19,7 @@ import (
 	"github.com/muster-project/muster/cmd/muster/backups"
 	"github.com/muster-project/muster/cmd/muster/installation"
 	"github.com/muster-project/muster/cmd/muster/options"
+	"github.com/muster-project/muster/pkg/controllers/term"
 )
 
 // arguments of the first container of a Pod, without the command.
@@ -104,9 +105,10 @@ func TestValuesReachTheServer(t *testing.T) {
 // A Pod that is killed before it has ended loses requests.
 func TestThereIsTimeToEnd(t *testing.T) {
 	o := serverOptions(t, "")
+	drain := int64(term.DefaultDrainLimit.Seconds())
 	grace := *podTemplates(render(t, ""))["Deployment muster"].Spec.TerminationGracePeriodSeconds
-	if want := int64(o.ServerRun.ShutdownDelayDuration.Seconds() + o.ServerRun.RequestTimeout.Seconds()); grace <= want {
-		t.Errorf("%d s, of which the shutdown delay and the longest request take %d", grace, want)
+	if want := drain + int64(o.ServerRun.ShutdownDelayDuration.Seconds()+o.ServerRun.RequestTimeout.Seconds()); grace <= want {
+		t.Errorf("%d s, of which a term's end, the shutdown delay and the longest request take %d", grace, want)
 	}
 }
 

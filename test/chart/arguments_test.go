@@ -218,6 +218,21 @@ func TestTheBackupTakesItsArguments(t *testing.T) {
 	}
 }
 
+// The kubelet gives a volume's root to the Pod's group and leaves it root's, who
+// alone could make it private.
+func TestDataIsBelowTheVolumesRoot(t *testing.T) {
+	objects := render(t, "")
+	container := podTemplates(objects)["StatefulSet muster-etcd"].Spec.Containers[0]
+	for _, argument := range arguments(t, objects, "StatefulSet muster-etcd", "etcd") {
+		dir, ok := strings.CutPrefix(argument, "--data-dir=")
+		if ok && !slices.ContainsFunc(container.VolumeMounts, func(m corev1.VolumeMount) bool {
+			return m.Name == "data" && strings.HasPrefix(dir, m.MountPath+"/")
+		}) {
+			t.Errorf("--data-dir=%s is not below the mount of a volume", dir)
+		}
+	}
+}
+
 // Writable places, for a program whose root file system is not.
 func TestWritablePlaces(t *testing.T) {
 	container := podTemplates(render(t, ""))["Deployment muster"].Spec.Containers[0]

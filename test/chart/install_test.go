@@ -79,16 +79,23 @@ func (i *installed) kubectl(t *testing.T, args ...string) {
 	}
 }
 
-// helm runs Helm in the release's namespace, as the host's administrator.
+// helm runs Helm, which has to succeed.
 func (i *installed) helm(ctx context.Context, t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := i.runHelm(ctx, t, args...); err != nil {
+		t.Errorf("helm %s: %v\n%s", args[0], err, out)
+	}
+}
+
+// runHelm runs Helm in the release's namespace, as the host's administrator.
+func (i *installed) runHelm(ctx context.Context, t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(ctx, filepath.Join(root(t), "bin", "helm"),
 		append(args, "--namespace="+namespace, "--kubeconfig="+i.fleet.Host.DirectKubeconfigFile())...)
 	home := t.TempDir()
 	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("helm %s: %v\n%s", args[0], err, out)
-	}
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }
 
 // acceptable has the host check what is rendered, as it would if it were applied.
@@ -201,11 +208,22 @@ func (i *installed) scale(t *testing.T) {
 		i.helm(t.Context(), t, "upgrade", "muster", i.chart(t), "--reuse-values", "--set=replicaCount="+replicas)
 		i.kubectl(t, "wait", "--namespace="+namespace, "deployment/muster", "--for=jsonpath={.spec.replicas}="+replicas, "--timeout=10s")
 	}
+	i.notFewerMembers(t)
 	if after := statefulSet(); after != before {
 		t.Errorf("etcd was %s and is %s", before, after)
 	}
 	if diff := cmp.Diff(secrets, i.secrets(t)); diff != "" {
 		t.Errorf("Secrets (-before +after):\n%s", diff)
+	}
+}
+
+// notFewerMembers lowers the number of etcd's members, which Helm refuses before
+// it changes anything.
+func (i *installed) notFewerMembers(t *testing.T) {
+	t.Helper()
+	out, err := i.runHelm(t.Context(), t, "upgrade", "muster", i.chart(t), "--reuse-values", "--set=etcd.replicas=1")
+	if err == nil || !strings.Contains(out, "etcd.replicas is 1, and etcd has 3 members") {
+		t.Errorf("fewer members: %v\n%s", err, out)
 	}
 }
 

@@ -70,6 +70,8 @@ func TestInstallation(t *testing.T) {
 	t.Run("install", i.install)
 	t.Run("scale", i.scale)
 	t.Run("uninstall", i.uninstall)
+	t.Run("install again", i.installAgain)
+	i.kubectl(t, "delete", "namespace", "tenant", namespace, "--timeout=60s")
 }
 
 func (i *installed) kubectl(t *testing.T, args ...string) {
@@ -184,7 +186,7 @@ func (i *installed) secrets(t *testing.T) map[string]map[string][]byte {
 }
 
 func (i *installed) install(t *testing.T) {
-	i.helm(t.Context(), t, "install", "muster", i.chart(t))
+	i.helm(t.Context(), t, "install", "muster", i.chart(t), "--set=backup.enabled=true")
 	i.runAs(t, &i.job(t.Context(), t, "prepare").Spec.Template.Spec, installation.NewPrepareCommand())
 	first := i.secrets(t)
 	i.runAs(t, &i.job(t.Context(), t, "prepare").Spec.Template.Spec, installation.NewPrepareCommand())
@@ -227,6 +229,18 @@ func (i *installed) notFewerMembers(t *testing.T) {
 	}
 }
 
+// installAgain finds what an uninstallation has kept: the keys, and the claim of
+// the backups, which Helm takes up as its own.
+func (i *installed) installAgain(t *testing.T) {
+	kept := i.secrets(t)
+	i.kubectl(t, "get", "--namespace="+namespace, "persistentvolumeclaim/muster-backup")
+	i.install(t)
+	if diff := cmp.Diff(kept, i.secrets(t)); diff != "" {
+		t.Errorf("keys (-before +after):\n%s", diff)
+	}
+	i.uninstall(t)
+}
+
 // uninstall stands in for the node of the hook's Pod. While the APIServices lead
 // to a server that is not there, no namespace can be deleted; afterwards all can.
 func (i *installed) uninstall(t *testing.T) {
@@ -258,7 +272,8 @@ func (i *installed) uninstall(t *testing.T) {
 			t.Errorf("left after uninstallation: %q, %v", left.Stdout, err)
 		}
 	}
-	i.kubectl(t, "delete", "namespace", "tenant", namespace, "--timeout=60s")
+	i.kubectl(t, "delete", "namespace", "fleet-a", "--timeout=60s")
+	i.kubectl(t, "create", "namespace", "fleet-a")
 }
 
 // succeed reports that the Job's Pod has ended well.

@@ -14,6 +14,7 @@ import (
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/component-base/cli"
 
+	"github.com/muster-project/muster/cmd/muster/backups"
 	"github.com/muster-project/muster/cmd/muster/installation"
 	"github.com/muster-project/muster/pkg/script"
 	"github.com/muster-project/muster/pkg/version"
@@ -45,7 +46,7 @@ func newCommand(ctx context.Context) *cobra.Command {
 		SilenceUsage: true,
 	}
 	root.SetContext(ctx)
-	root.AddCommand(newServerCommand(), newEtcdCommand(), newBackupCommand(), newRestoreCommand(),
+	root.AddCommand(newServerCommand(), newEtcdCommand(), backups.NewBackupCommand(), backups.NewRestoreCommand(),
 		installation.NewPrepareCommand(), installation.NewUnregisterCommand(),
 		newScriptWorkerCommand(), newVersionCommand())
 	return root

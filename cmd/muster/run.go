@@ -128,6 +128,7 @@ func (p *process) assemble(ctx context.Context, o options.CompletedOptions, host
 	dependencies := &controllers.Dependencies{
 		Loopback:    jsonOnly(p.server.LoopbackClientConfig),
 		Host:        host.config,
+		Reach:       o.Reach(),
 		Gate:        gate,
 		Replica:     replica,
 		Index:       selections,

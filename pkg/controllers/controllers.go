@@ -29,6 +29,7 @@ import (
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
+	"github.com/muster-project/muster/pkg/controllers/reach"
 	"github.com/muster-project/muster/pkg/controllers/term"
 	"github.com/muster-project/muster/pkg/deploy/inventory"
 	"github.com/muster-project/muster/pkg/deploy/revision"
@@ -52,7 +53,9 @@ type Dependencies struct {
 	// is added to both.
 	Loopback *rest.Config
 	Host     *rest.Config
-	Gate     *term.Gate
+	// Reach are the namespaces of the host that are read.
+	Reach reach.Namespaces
+	Gate  *term.Gate
 	// Replica names this process, in the User-Agent of everything that it writes.
 	Replica string
 
@@ -160,7 +163,7 @@ func (d *Dependencies) newManager(ctx context.Context, t term.Term, scheme *runt
 	host, err := cluster.New(d.gated(d.Host, t), func(o *cluster.Options) {
 		o.Scheme = scheme
 		o.Logger = logger
-		o.Cache = cache.Options{DefaultTransform: cache.TransformStripManagedFields()}
+		o.Cache = d.hostCache()
 		// Contents of Secrets and ConfigMaps are read when they are used.
 		o.Client = client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}}}}
 	})
@@ -171,4 +174,10 @@ func (d *Dependencies) newManager(ctx context.Context, t term.Term, scheme *runt
 		return nil, nil, fmt.Errorf("adding the host cluster: %w", err)
 	}
 	return mgr, host, nil
+}
+
+// hostCache has the metadata of Secrets and ConfigMaps: of all namespaces at
+// once, or of each that is in reach, where the host would refuse a watch of all.
+func (d *Dependencies) hostCache() cache.Options {
+	return cache.Options{DefaultTransform: cache.TransformStripManagedFields(), DefaultNamespaces: d.Reach.CacheNamespaces()}
 }

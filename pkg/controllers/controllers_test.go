@@ -16,8 +16,15 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 
+	"github.com/muster-project/muster/pkg/controllers/reach"
 	"github.com/muster-project/muster/pkg/controllers/term"
 )
 
@@ -87,4 +94,55 @@ func TestTermsShareNoConnections(t *testing.T) {
 
 func certificate(c *x509.Certificate) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
+}
+
+// TestTheHostIsWatchedWithinReach: the host refuses a watch of all namespaces to
+// whom it lets read some, and the term would never begin.
+func TestTheHostIsWatchedWithinReach(t *testing.T) {
+	paths := make(chan string)
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+		select {
+		case paths <- req.URL.Path:
+			<-req.Context().Done()
+		case <-req.Context().Done():
+		}
+	}))
+	t.Cleanup(srv.Close)
+	secret := &metav1.PartialObjectMetadata{}
+	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	mapper := meta.NewDefaultRESTMapper(nil)
+	mapper.Add(secret.GroupVersionKind(), meta.RESTScopeNamespace)
+	for name, test := range map[string]struct {
+		reach reach.Namespaces
+		want  []string
+	}{
+		"all":  {nil, []string{"/api/v1/secrets"}},
+		"some": {reach.Namespaces{"a", "b"}, []string{"/api/v1/namespaces/a/secrets", "/api/v1/namespaces/b/secrets"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			options := (&Dependencies{Reach: test.reach}).hostCache()
+			options.Mapper = mapper
+			host, err := cache.New(&rest.Config{Host: srv.URL}, options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- host.Start(ctx) }()
+			if _, err := host.GetInformer(ctx, secret, cache.BlockUntilSynced(false)); err != nil {
+				t.Fatal(err)
+			}
+			got := sets.New[string]()
+			for got.Len() < len(test.want) {
+				got.Insert(<-paths)
+			}
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			if diff := cmp.Diff(test.want, sets.List(got)); diff != "" {
+				t.Errorf("watched (-want +got):\n%s", diff)
+			}
+		})
+	}
 }

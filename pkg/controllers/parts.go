@@ -49,7 +49,7 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 		workers:      fleet.NewWorkers(fleet.WorkersOptions{}),
 	}
 	connections := fleet.NewClusters(fleet.Options{
-		Credentials: &sveltoscluster.Credentials{Clusters: mgr.GetClient(), Host: host.GetAPIReader(), Secrets: host.GetCache()},
+		Credentials: &sveltoscluster.Credentials{Clusters: mgr.GetClient(), Host: d.Reach.Reader(host.GetAPIReader()), Secrets: d.Reach.Reader(host.GetCache())},
 		Wrap:        d.Gate.Wrap,
 		Dial:        d.dial(t),
 		UserAgent:   func() string { return d.userAgent(t) },
@@ -81,7 +81,7 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 
 func (p *parts) newSummaries(mgr manager.Manager, host cluster.Cluster, connections *fleet.Clusters, recorder events.EventRecorder) *clustersummary.Reconciler {
 	return clustersummary.New(clustersummary.Options{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Host: host.GetAPIReader(), Clusters: connections, Workers: p.workers,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Host: p.Reach.Reader(host.GetAPIReader()), Clusters: connections, Workers: p.workers,
 		Deployer: deploy.New(deploy.Options{
 			Inventory:   p.Inventories,
 			Charts:      release.NewManager(release.Options{Mirror: p.Mirror}),

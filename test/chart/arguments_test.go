@@ -16,8 +16,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/muster-project/muster/cmd/muster/backups"
 	"github.com/muster-project/muster/cmd/muster/installation"
 	"github.com/muster-project/muster/cmd/muster/options"
+	"github.com/muster-project/muster/pkg/controllers/term"
 )
 
 // arguments of the first container of a Pod, without the command.
@@ -55,9 +57,6 @@ func serverOptions(t *testing.T, values string) options.CompletedOptions {
 // What the chart says is what the server understands, and takes.
 func TestTheServerTakesItsArguments(t *testing.T) {
 	for name, values := range valuesSets {
-		if name == "listed namespaces" {
-			continue // the server does not know --source-namespaces yet
-		}
 		t.Run(name, func(t *testing.T) {
 			o := serverOptions(t, values)
 			if o.EmbeddedEtcd {
@@ -74,6 +73,9 @@ func TestTheServerTakesItsArguments(t *testing.T) {
 }
 
 func TestValuesReachTheServer(t *testing.T) {
+	if listed := serverOptions(t, valuesSets["listed namespaces"]).Reach(); !slices.Equal(listed, []string{"fleet-a", "fleet-b", namespace}) {
+		t.Errorf("rbac.readNamespaces: %q are read", listed)
+	}
 	o := serverOptions(t, everything)
 	if o.Recommended.SecureServing.BindPort != 10250 || o.Prefix() != "/registry/muster/blue" {
 		t.Errorf("port %d, prefix %s", o.Recommended.SecureServing.BindPort, o.Prefix())
@@ -103,9 +105,10 @@ func TestValuesReachTheServer(t *testing.T) {
 // A Pod that is killed before it has ended loses requests.
 func TestThereIsTimeToEnd(t *testing.T) {
 	o := serverOptions(t, "")
+	drain := int64(term.DefaultDrainLimit.Seconds())
 	grace := *podTemplates(render(t, ""))["Deployment muster"].Spec.TerminationGracePeriodSeconds
-	if want := int64(o.ServerRun.ShutdownDelayDuration.Seconds() + o.ServerRun.RequestTimeout.Seconds()); grace <= want {
-		t.Errorf("%d s, of which the shutdown delay and the longest request take %d", grace, want)
+	if want := drain + int64(o.ServerRun.ShutdownDelayDuration.Seconds()+o.ServerRun.RequestTimeout.Seconds()); grace <= want {
+		t.Errorf("%d s, of which a term's end, the shutdown delay and the longest request take %d", grace, want)
 	}
 }
 
@@ -187,6 +190,46 @@ func TestThePrepareJobMakesWhatPodsMount(t *testing.T) {
 	}
 	if err := installation.NewUnregisterCommand().ParseFlags(arguments(t, render(t, ""), "Job muster-uninstall", "unregister")); err != nil {
 		t.Error(err)
+	}
+}
+
+// A backup whose arguments are refused is found out when it is needed.
+func TestTheBackupTakesItsArguments(t *testing.T) {
+	for name, values := range map[string]string{
+		"the chart's etcd": "backup: {enabled: true, keep: 9}",
+		"another":          valuesSets["an etcd of one's own"] + "\nbackup: {enabled: true, keep: 9}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			objects := render(t, values)
+			command := backups.NewBackupCommand()
+			if err := command.ParseFlags(arguments(t, objects, "CronJob muster-backup", "backup")); err != nil {
+				t.Fatal(err)
+			}
+			for flag, want := range map[string]string{"keep": "9", "dir": "/var/lib/muster-backup", "etcd-cafile": "/etc/muster/etcd/ca.crt"} {
+				if got := command.Flags().Lookup(flag).Value.String(); got != want {
+					t.Errorf("--%s is %q, want %q", flag, got, want)
+				}
+			}
+			servers, err := command.Flags().GetStringSlice("etcd-servers")
+			if err != nil || !slices.Equal(servers, serverOptions(t, values).EtcdClient().Endpoints) {
+				t.Errorf("it saves %q (%v), which is not what the server uses", servers, err)
+			}
+		})
+	}
+}
+
+// The kubelet gives a volume's root to the Pod's group and leaves it root's, who
+// alone could make it private.
+func TestDataIsBelowTheVolumesRoot(t *testing.T) {
+	objects := render(t, "")
+	container := podTemplates(objects)["StatefulSet muster-etcd"].Spec.Containers[0]
+	for _, argument := range arguments(t, objects, "StatefulSet muster-etcd", "etcd") {
+		dir, ok := strings.CutPrefix(argument, "--data-dir=")
+		if ok && !slices.ContainsFunc(container.VolumeMounts, func(m corev1.VolumeMount) bool {
+			return m.Name == "data" && strings.HasPrefix(dir, m.MountPath+"/")
+		}) {
+			t.Errorf("--data-dir=%s is not below the mount of a volume", dir)
+		}
 	}
 }
 

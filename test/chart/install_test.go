@@ -70,6 +70,8 @@ func TestInstallation(t *testing.T) {
 	t.Run("install", i.install)
 	t.Run("scale", i.scale)
 	t.Run("uninstall", i.uninstall)
+	t.Run("install again", i.installAgain)
+	i.kubectl(t, "delete", "namespace", "tenant", namespace, "--timeout=60s")
 }
 
 func (i *installed) kubectl(t *testing.T, args ...string) {
@@ -79,16 +81,23 @@ func (i *installed) kubectl(t *testing.T, args ...string) {
 	}
 }
 
-// helm runs Helm in the release's namespace, as the host's administrator.
+// helm runs Helm, which has to succeed.
 func (i *installed) helm(ctx context.Context, t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := i.runHelm(ctx, t, args...); err != nil {
+		t.Errorf("helm %s: %v\n%s", args[0], err, out)
+	}
+}
+
+// runHelm runs Helm in the release's namespace, as the host's administrator.
+func (i *installed) runHelm(ctx context.Context, t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(ctx, filepath.Join(root(t), "bin", "helm"),
 		append(args, "--namespace="+namespace, "--kubeconfig="+i.fleet.Host.DirectKubeconfigFile())...)
 	home := t.TempDir()
 	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("helm %s: %v\n%s", args[0], err, out)
-	}
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }
 
 // acceptable has the host check what is rendered, as it would if it were applied.
@@ -177,7 +186,7 @@ func (i *installed) secrets(t *testing.T) map[string]map[string][]byte {
 }
 
 func (i *installed) install(t *testing.T) {
-	i.helm(t.Context(), t, "install", "muster", i.chart(t))
+	i.helm(t.Context(), t, "install", "muster", i.chart(t), "--set=backup.enabled=true")
 	i.runAs(t, &i.job(t.Context(), t, "prepare").Spec.Template.Spec, installation.NewPrepareCommand())
 	first := i.secrets(t)
 	i.runAs(t, &i.job(t.Context(), t, "prepare").Spec.Template.Spec, installation.NewPrepareCommand())
@@ -201,12 +210,35 @@ func (i *installed) scale(t *testing.T) {
 		i.helm(t.Context(), t, "upgrade", "muster", i.chart(t), "--reuse-values", "--set=replicaCount="+replicas)
 		i.kubectl(t, "wait", "--namespace="+namespace, "deployment/muster", "--for=jsonpath={.spec.replicas}="+replicas, "--timeout=10s")
 	}
+	i.notFewerMembers(t)
 	if after := statefulSet(); after != before {
 		t.Errorf("etcd was %s and is %s", before, after)
 	}
 	if diff := cmp.Diff(secrets, i.secrets(t)); diff != "" {
 		t.Errorf("Secrets (-before +after):\n%s", diff)
 	}
+}
+
+// notFewerMembers lowers the number of etcd's members, which Helm refuses before
+// it changes anything.
+func (i *installed) notFewerMembers(t *testing.T) {
+	t.Helper()
+	out, err := i.runHelm(t.Context(), t, "upgrade", "muster", i.chart(t), "--reuse-values", "--set=etcd.replicas=1")
+	if err == nil || !strings.Contains(out, "etcd.replicas is 1, and etcd has 3 members") {
+		t.Errorf("fewer members: %v\n%s", err, out)
+	}
+}
+
+// installAgain finds what an uninstallation has kept: the keys, and the claim of
+// the backups, which Helm takes up as its own.
+func (i *installed) installAgain(t *testing.T) {
+	kept := i.secrets(t)
+	i.kubectl(t, "get", "--namespace="+namespace, "persistentvolumeclaim/muster-backup")
+	i.install(t)
+	if diff := cmp.Diff(kept, i.secrets(t)); diff != "" {
+		t.Errorf("keys (-before +after):\n%s", diff)
+	}
+	i.uninstall(t)
 }
 
 // uninstall stands in for the node of the hook's Pod. While the APIServices lead
@@ -240,7 +272,8 @@ func (i *installed) uninstall(t *testing.T) {
 			t.Errorf("left after uninstallation: %q, %v", left.Stdout, err)
 		}
 	}
-	i.kubectl(t, "delete", "namespace", "tenant", namespace, "--timeout=60s")
+	i.kubectl(t, "delete", "namespace", "fleet-a", "--timeout=60s")
+	i.kubectl(t, "create", "namespace", "fleet-a")
 }
 
 // succeed reports that the Job's Pod has ended well.

@@ -8,10 +8,12 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -42,8 +44,10 @@ type patient struct {
 	definitions   []runtime.Object
 	objects       []runtime.Object
 	refused       string // a resource that the ServiceAccount has no right to
-	storage       error
-	hostTime      time.Time
+	// readable are the namespaces whose Secrets it may read; none means all.
+	readable []string
+	storage  error
+	hostTime time.Time
 }
 
 func healthy(t *testing.T) *patient {
@@ -84,7 +88,9 @@ func (p *patient) examine(t *testing.T) []Finding {
 	host.Discovery().(*fakediscovery.FakeDiscovery).FakedServerVersion = &version.Info{GitVersion: p.version}
 	host.PrependReactor("create", "subjectaccessreviews", func(action clienttesting.Action) (bool, runtime.Object, error) {
 		review := action.(clienttesting.CreateAction).GetObject().(*authorizationv1.SubjectAccessReview).DeepCopy()
-		review.Status.Allowed = review.Spec.ResourceAttributes.Resource != p.refused &&
+		asked := review.Spec.ResourceAttributes
+		limited := asked.Resource == "secrets" && asked.Verb == "list" && p.readable != nil
+		review.Status.Allowed = asked.Resource != p.refused && (!limited || slices.Contains(p.readable, asked.Namespace)) &&
 			review.Spec.User == "system:serviceaccount:projectsveltos:muster"
 		return true, review, nil
 	})
@@ -146,6 +152,31 @@ func TestAHealthyInstallationHasNoProblem(t *testing.T) {
 		if f.Level != OK && f.Check != "certificate" {
 			t.Errorf("%+v", f)
 		}
+	}
+}
+
+// Rights to read some namespaces are enough for a server that reads no others.
+func TestRightsAreNeededWhereTheServerReads(t *testing.T) {
+	for name, test := range map[string]struct {
+		args []string
+		fine bool
+	}{
+		"it reads all":          {nil, false},
+		"it reads what it may":  {[]string{"server", "--source-namespaces=fleet-a,fleet-b"}, true},
+		"it reads another, too": {[]string{"server", "--source-namespaces=fleet-a,fleet-c"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := healthy(t)
+			p.readable = []string{namespace, "fleet-a", "fleet-b"}
+			deployment := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "muster", Labels: map[string]string{"app.kubernetes.io/name": "muster"}}}
+			deployment.Spec.Template.Spec.Containers = []corev1.Container{{Name: "muster", Args: test.args}}
+			p.objects = append(p.objects, deployment)
+			for _, f := range p.examine(t) {
+				if f.Check == "rights" && (f.Level == OK) != test.fine {
+					t.Errorf("%+v", f)
+				}
+			}
+		})
 	}
 }
 

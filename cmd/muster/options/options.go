@@ -27,6 +27,7 @@ import (
 	"github.com/muster-project/muster/pkg/apiserver/permits"
 	"github.com/muster-project/muster/pkg/apiserver/scheme"
 	"github.com/muster-project/muster/pkg/apiserver/serving"
+	"github.com/muster-project/muster/pkg/controllers/reach"
 	"github.com/muster-project/muster/pkg/render"
 	"github.com/muster-project/muster/pkg/storage/etcd"
 	"github.com/muster-project/muster/pkg/storage/records"
@@ -54,6 +55,9 @@ type Options struct {
 	Namespace string
 	// ServiceName is the Service, in that namespace, that the APIServices lead to.
 	ServiceName string
+	// SourceNamespaces are the namespaces of the host, beside Namespace, whose
+	// ConfigMaps and Secrets are read. None means all.
+	SourceNamespaces []string
 	// ChartMirrors are "from=to" URLs.
 	ChartMirrors []string
 	// Election decides which replica leads.
@@ -111,6 +115,9 @@ func (o *Options) addOwnFlags(fs *pflag.FlagSet) {
 		"Namespace of the host cluster for what Muster makes there: the Secret with its serving certificate, the Lease. It has to exist.")
 	fs.StringVar(&o.ServiceName, "service-name", o.ServiceName,
 		"Service in that namespace that Muster's APIServices lead to. Muster serves a certificate for it and keeps their caBundle.")
+	fs.StringSliceVar(&o.SourceNamespaces, "source-namespaces", o.SourceNamespaces,
+		"Namespaces of the host cluster, comma separated, whose Secrets (kubeconfigs of clusters, sources of add-ons) and ConfigMaps are read, beside --namespace. "+
+			"Clusters and sources in others are out of reach. Without it all are read, which takes the right to do so.")
 	fs.StringArrayVar(&o.ChartMirrors, "chart-mirror", o.ChartMirrors,
 		"Fetch charts from another place: from=to, two URLs, where everything below the first is found below the second. May be given more than once.")
 }
@@ -216,6 +223,11 @@ func (c *completedOptions) validateOwn() []error {
 			errs = append(errs, fmt.Errorf("--%s %q: %s", named.flag, named.value, strings.Join(problems, ", ")))
 		}
 	}
+	for _, name := range c.SourceNamespaces {
+		if problems := validation.NameIsDNSLabel(name, false); len(problems) > 0 {
+			errs = append(errs, fmt.Errorf("--source-namespaces has %q: %s", name, strings.Join(problems, ", ")))
+		}
+	}
 	return errs
 }
 
@@ -244,6 +256,17 @@ func (c *completedOptions) Prefix() string {
 // Service is the one that our APIServices lead to.
 func (c *completedOptions) Service() serving.Service {
 	return serving.Service{Namespace: c.Namespace, Name: c.ServiceName}
+}
+
+// Reach are the namespaces of the host that controllers read: those listed and
+// our own.
+func (c *completedOptions) Reach() reach.Namespaces {
+	if len(c.SourceNamespaces) == 0 {
+		return nil
+	}
+	namespaces := append(slices.Clone(c.SourceNamespaces), c.Namespace)
+	slices.Sort(namespaces)
+	return slices.Compact(namespaces)
 }
 
 // ServingNames are the names that clients may call us by: the aggregator by the

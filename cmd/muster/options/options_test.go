@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/muster-project/muster/pkg/apiserver/serving"
+	"github.com/muster-project/muster/pkg/controllers/reach"
 	"github.com/muster-project/muster/pkg/controllers/term"
 	"github.com/muster-project/muster/pkg/storage/etcd"
 )
@@ -176,6 +177,18 @@ func TestServingNames(t *testing.T) {
 	}
 }
 
+// Our own namespace is read whatever is listed: without it no cluster could be
+// registered where Muster is.
+func TestReach(t *testing.T) {
+	if all := mustComplete(t).Reach(); all != nil {
+		t.Errorf("by default only %q are read", all)
+	}
+	got := mustComplete(t, "--source-namespaces=b,a", "--source-namespaces=b", "--namespace=m").Reach()
+	if diff := cmp.Diff(reach.Namespaces{"a", "b", "m"}, got); diff != "" {
+		t.Errorf("namespaces (-want +got):\n%s", diff)
+	}
+}
+
 func TestMirrors(t *testing.T) {
 	c := mustComplete(t, "--chart-mirror=https://charts.example.org=http://127.0.0.1:8080/m", "--chart-mirror=oci://a/b=oci://c/d")
 	if got := c.Mirrors.Resolve("https://charts.example.org/index.yaml"); got != "http://127.0.0.1:8080/m/index.yaml" {
@@ -198,6 +211,8 @@ func TestWhatCannotBeObeyedIsRefused(t *testing.T) {
 		"protobuf":                  {args: []string{"--storage-media-type=application/vnd.kubernetes.protobuf"}, want: "--storage-media-type"},
 		"a certificate's directory": {args: []string{"--cert-dir=/x"}, want: "--tls-cert-file"},
 		"a namespace":               {args: []string{"--namespace=Fleet"}, want: "--namespace"},
+		"a source namespace":        {args: []string{"--source-namespaces=a,Fleet"}, want: `--source-namespaces has "Fleet"`},
+		"an empty source namespace": {args: []string{"--source-namespaces=a,,b"}, want: "--source-namespaces"},
 		"a service":                 {args: []string{"--service-name="}, want: "--service-name"},
 		"an installation":           {args: []string{"--installation=a/b"}, want: "--installation"},
 		"a mirror":                  {args: []string{"--chart-mirror=x"}, want: "--chart-mirror"},
@@ -243,7 +258,7 @@ func TestFlagsWithoutAnEffectAreNotShown(t *testing.T) {
 		}
 	}
 	for _, name := range []string{
-		"kubeconfig", "data-dir", "etcd-servers", "installation", "namespace", "chart-mirror", "encryption-provider-config",
+		"source-namespaces", "kubeconfig", "data-dir", "etcd-servers", "installation", "namespace", "chart-mirror", "encryption-provider-config",
 		"audit-policy-file", "leader-elect", "leader-elect-lease-duration", "shutdown-delay-duration", "logging-format", "feature-gates", "max-requests-inflight",
 	} {
 		if !shown[name] {

@@ -18,6 +18,7 @@ import (
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
+	"github.com/muster-project/muster/pkg/controllers/reach"
 	"github.com/muster-project/muster/pkg/render"
 	"github.com/muster-project/muster/pkg/script"
 )
@@ -134,6 +135,24 @@ func TestAMissingSourceIsRememberedSoThatItsAppearanceCounts(t *testing.T) {
 	}
 	if len(*read) != 1 || (*read)[0].Name != "gone" {
 		t.Errorf("noted sources: %v, want the missing one", *read)
+	}
+}
+
+// A source that is there and may not be read is none that is missing.
+func TestASourceOutOfReachIsSaidToBe(t *testing.T) {
+	host := hostObjects{"ConfigMap/default/there": configMap("default", "there", map[string]string{"a.yaml": namespaceManifest})}
+	for _, kind := range []string{"ConfigMap", "Secret"} {
+		b, _ := newBuilder(t, "", nil)
+		b.host = reach.Namespaces{"civo"}.Reader(host)
+		list := b.objects(t.Context(), []configv1beta1.PolicyRef{{Kind: kind, Namespace: "default", Name: "there"}})
+		if list.Err == nil || reasonOf(list.Err) != configv1beta1.ReasonSourceInvalid {
+			t.Fatalf("%s: error is %v", kind, list.Err)
+		}
+		for _, want := range []string{kind + " default/there", `namespace "default"`, "--source-namespaces"} {
+			if !strings.Contains(list.Err.Error(), want) {
+				t.Errorf("%q does not mention %s", list.Err, want)
+			}
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
 	"github.com/muster-project/muster/pkg/controllers/clusterref"
+	"github.com/muster-project/muster/pkg/controllers/reach"
 	"github.com/muster-project/muster/pkg/deploy"
 	"github.com/muster-project/muster/pkg/deploy/release"
 	"github.com/muster-project/muster/pkg/render"
@@ -213,12 +214,15 @@ func reasonOf(err error) string {
 	var conflict *deploy.ConflictError
 	var source *SourceError
 	var invalid *render.SourceError
+	var outside *reach.Error
 	var chart *release.ChartError
 	switch {
 	case errors.As(err, &pending), errors.As(err, &conflict) && conflict.Temporary:
 		return configv1beta1.ReasonProvisioning
 	case errors.As(err, &conflict):
 		return configv1beta1.ReasonConflict
+	case errors.As(err, &outside):
+		return configv1beta1.ReasonSourceInvalid
 	case errors.As(err, &source):
 		return configv1beta1.ReasonSourceMissing
 	case errors.As(err, &invalid):

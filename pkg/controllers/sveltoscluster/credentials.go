@@ -5,6 +5,7 @@ package sveltoscluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
+	"github.com/muster-project/muster/pkg/controllers/reach"
 	"github.com/muster-project/muster/pkg/fleet"
 )
 
@@ -36,8 +38,8 @@ type Credentials struct {
 var _ fleet.CredentialSource = &Credentials{}
 
 // Kubeconfig returns the kubeconfig of a cluster, and as its version the UID and
-// resourceVersion of the Secret that holds it. A Secret or key that is missing
-// is a *fleet.CredentialsError, since only the user can mend it.
+// resourceVersion of the Secret that holds it. A Secret or key that is missing or
+// out of reach is a *fleet.CredentialsError, since only a person can mend it.
 func (c *Credentials) Kubeconfig(ctx context.Context, ref fleet.Ref) ([]byte, string, error) {
 	cluster := &libv1beta1.SveltosCluster{}
 	if err := c.Clusters.Get(ctx, types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}, cluster); err != nil {
@@ -53,6 +55,13 @@ func (c *Credentials) Kubeconfig(ctx context.Context, ref fleet.Ref) ([]byte, st
 		return nil, "", &fleet.CredentialsError{
 			Reason:  libv1beta1.ReasonCredentialsMissing,
 			Message: fmt.Sprintf("Secret %s/%s, which should hold the kubeconfig, does not exist", ref.Namespace, name),
+		}
+	}
+	var outside *reach.Error
+	if errors.As(err, &outside) {
+		return nil, "", &fleet.CredentialsError{
+			Reason:  libv1beta1.ReasonCredentialsInvalid,
+			Message: fmt.Sprintf("Secret %s/%s, which should hold the kubeconfig, cannot be read: %v", ref.Namespace, name, outside),
 		}
 	}
 	if err != nil {

@@ -6,6 +6,8 @@ package sveltoscluster
 import (
 	"context"
 	"errors"
+	"strconv"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +17,7 @@ import (
 
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
 	"github.com/muster-project/muster/pkg/controllers/clusterref"
+	"github.com/muster-project/muster/pkg/controllers/reach"
 	"github.com/muster-project/muster/pkg/fleet"
 )
 
@@ -81,5 +84,29 @@ func TestHostIsAskedUnlessTheSecretIsKnownToBeMissing(t *testing.T) {
 				t.Errorf("%d reads of the host, want %d", host.reads, test.hostReads)
 			}
 		})
+	}
+}
+
+// Before and after its first look: the second goes to the cache, which has no
+// such namespace either.
+func TestAKubeconfigOutOfReachIsSaidToBe(t *testing.T) {
+	for _, credentials := range []metav1.ConditionStatus{"", metav1.ConditionFalse} {
+		cluster := registration()
+		if credentials != "" {
+			cluster.Status.Conditions = []metav1.Condition{{Type: libv1beta1.ConditionCredentialsValid, Status: credentials}}
+		}
+		host := &secrets{secret: &corev1.Secret{Data: map[string][]byte{"kubeconfig": []byte("k")}}}
+		limited := reach.Namespaces{"elsewhere"}.Reader(host)
+		_, _, err := (&Credentials{Clusters: registered{cluster: cluster}, Host: limited, Secrets: limited}).
+			Kubeconfig(t.Context(), clusterref.Of(cluster.Namespace, cluster.Name))
+		var invalid *fleet.CredentialsError
+		if !errors.As(err, &invalid) || invalid.Reason != libv1beta1.ReasonCredentialsInvalid || host.reads != 0 {
+			t.Fatalf("error is %v after %d reads", err, host.reads)
+		}
+		for _, want := range []string{"--source-namespaces", strconv.Quote(cluster.Namespace)} {
+			if !strings.Contains(invalid.Message, want) {
+				t.Errorf("%q does not mention %s", invalid.Message, want)
+			}
+		}
 	}
 }

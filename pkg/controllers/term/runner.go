@@ -53,7 +53,7 @@ type RunnerOptions struct {
 	// CheckLimit is how long Check may fail, and how long RaiseEpoch may take, before the term fails.
 	// Default: 10 s.
 	CheckLimit time.Duration
-	// DrainLimit is how long a term may take to end. Default: 30 s.
+	// DrainLimit is how long a term may take to end. Default: DefaultDrainLimit.
 	DrainLimit time.Duration
 	// MinBackoff and MaxBackoff limit the wait after a term that failed, which doubles each time.
 	// A term that lasted longer than MaxBackoff starts over. Defaults: 1 s, 30 s.
@@ -63,6 +63,10 @@ type RunnerOptions struct {
 // checkPeriod is the time from one Check to the next.
 const checkPeriod = 2 * time.Second
 
+// DefaultDrainLimit is how long a term may take to end. Whoever runs the process has to give it that
+// long, and the time for requests besides.
+const DefaultDrainLimit = 30 * time.Second
+
 // Runner runs terms, one after the other.
 type Runner struct {
 	opts RunnerOptions
@@ -71,7 +75,7 @@ type Runner struct {
 // NewRunner returns a runner.
 func NewRunner(opts RunnerOptions) *Runner {
 	opts.CheckLimit = cmp.Or(opts.CheckLimit, 10*time.Second)
-	opts.DrainLimit = cmp.Or(opts.DrainLimit, 30*time.Second)
+	opts.DrainLimit = cmp.Or(opts.DrainLimit, DefaultDrainLimit)
 	opts.MinBackoff = cmp.Or(opts.MinBackoff, time.Second)
 	opts.MaxBackoff = cmp.Or(opts.MaxBackoff, 30*time.Second)
 	return &Runner{opts: opts}

@@ -180,6 +180,16 @@ says what to do.
 {{- if and (not .encryption.enabled) .encryption.existingSecret }}
 {{- fail "encryption.existingSecret is set, but encryption.enabled is false: set one or the other" }}
 {{- end }}
+{{- if include "muster.ownEtcd" $ }}
+{{- /* Nothing is found, and nothing refused, where no cluster is asked. */}}
+{{- $present := lookup "apps/v1" "StatefulSet" $.Release.Namespace "muster-etcd" }}
+{{- if $present }}
+{{- $members := int $present.spec.replicas }}
+{{- if lt (int .etcd.replicas) $members }}
+{{- fail (printf "etcd.replicas is %d, and etcd has %d members: members do not leave by themselves, and fewer of them would have no majority; keep %d, or restore a backup into fewer members as docs/operations.md says" (int .etcd.replicas) $members $members) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if and .hostNetwork (lt (int .securePort) 1024) }}
 {{- fail (printf "securePort %v needs privileges in the node's network, which Muster does not have: choose one above 1023" .securePort) }}
 {{- end }}

@@ -93,3 +93,37 @@ func TestAClusterIsRestored(t *testing.T) {
 	rename(t, kept, c.dir("m0"))
 	c.refused("m0", "another installation's")
 }
+
+// One member is restored as a cluster of its own, because a backup lies on one volume, which may not
+// be where the others are; those join it.
+func TestAClusterIsRestoredFromOneMember(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	processes := c.bootstrap()
+	const prefix = "/registry/muster/default"
+	client := c.client()
+	c.put(client, prefix+"/object", "v1")
+	file := filepath.Join(t.TempDir(), "backup")
+	source := etcd.ClientConfig{Endpoints: []string{c.peers[0].ClientURL}, CertFile: c.tls.CertFile, KeyFile: c.tls.KeyFile, CAFile: c.tls.CAFile}
+	if _, err := snapshot.SaveFile(t.Context(), source, file); err != nil {
+		t.Fatal(err)
+	}
+	c.put(client, prefix+"/object", "v2")
+	for _, p := range processes {
+		p.stop()
+	}
+	for _, name := range []string{"m0", "m1", "m2"} {
+		c.wipe(name)
+	}
+	alone := snapshot.RestoreOptions{File: file, DataDir: c.dir("m1"), Name: "m1", InitialCluster: "m1=" + c.peers[1].PeerURL, Now: time.Now()}
+	if _, err := snapshot.Restore(t.Context(), alone); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"m0", "m1", "m2"} {
+		c.start(name)
+	}
+	for _, name := range []string{"m0", "m2"} {
+		c.holds(name, prefix+"/object", "v1")
+	}
+	c.voters(c.client(), 3)
+}

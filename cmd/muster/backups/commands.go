@@ -1,7 +1,9 @@
 // Copyright The Muster Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+// Package backups has the commands that make backups of what Muster keeps, and
+// data directories from them.
+package backups
 
 import (
 	"context"
@@ -21,56 +23,102 @@ import (
 	"github.com/muster-project/muster/pkg/storage/records"
 )
 
-func newBackupCommand() *cobra.Command {
-	var file, dataDir string
-	var client etcd.ClientConfig
+// backupOptions are the flags of a backup.
+type backupOptions struct {
+	file, dir, dataDir string
+	keep               int
+	client             etcd.ClientConfig
+}
+
+// NewBackupCommand returns `muster backup`.
+func NewBackupCommand() *cobra.Command {
+	var o backupOptions
 	cmd := &cobra.Command{
-		Use:   "backup --file FILE",
+		Use:   "backup --file FILE | --dir DIR [--keep N]",
 		Short: "Make a backup of all that Muster keeps",
 		Long: "Make a backup of all that Muster keeps: of the etcd that --etcd-servers names, or of the one inside a server, by its data directory, " +
-			"whether that server runs or not. The file is verified and there as a whole, or not at all. It holds what the etcd holds: " +
+			"whether that server runs or not. The file is verified and there as a whole, or not at all. With --dir it is named by time and revision, " +
+			"and with --keep the oldest of those that were made so are removed, once the new one is there. A backup holds what the etcd holds: " +
 			"keep it as you would keep kubeconfigs, and the key of its encryption elsewhere.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if file == "" {
-				return errors.New("--file is needed: where to write the backup, - for the standard output")
+			if err := o.validate(); err != nil {
+				return err
 			}
 			save := func(from etcd.ClientConfig) error {
-				return saveBackup(cmd.Context(), from, file, cmd.OutOrStdout(), cmd.ErrOrStderr())
+				return o.save(cmd.Context(), from, cmd.OutOrStdout(), cmd.ErrOrStderr())
 			}
-			if len(client.Endpoints) > 0 {
-				return save(client)
+			if len(o.client.Endpoints) > 0 {
+				return save(o.client)
 			}
-			return snapshot.FromEmbedded(cmd.Context(), dataDir, save)
+			return snapshot.FromEmbedded(cmd.Context(), o.dataDir, save)
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&file, "file", "", "File to write, or - for the standard output.")
-	fs.StringVar(&dataDir, "data-dir", "/var/lib/muster", "Data directory of the server whose etcd runs inside it, as the server's flag of this name. For its user, or root.")
-	fs.StringSliceVar(&client.Endpoints, "etcd-servers", nil, "List of etcd servers to connect with (scheme://host:port), comma separated, as the server's flag of this name.")
-	fs.StringVar(&client.CertFile, "etcd-certfile", "", "Certificate to show to them.")
-	fs.StringVar(&client.KeyFile, "etcd-keyfile", "", "Key of --etcd-certfile.")
-	fs.StringVar(&client.CAFile, "etcd-cafile", "", "CA that their certificates have to be signed by.")
+	fs.StringVar(&o.file, "file", "", "File to write, or - for the standard output.")
+	fs.StringVar(&o.dir, "dir", "", "Directory to write a file to that is named by time and revision, in place of --file. For the backups of one etcd.")
+	fs.IntVar(&o.keep, "keep", 0, "How many of the backups in --dir to keep, the new one among them. 0 keeps all.")
+	fs.StringVar(&o.dataDir, "data-dir", "/var/lib/muster", "Data directory of the server whose etcd runs inside it, as the server's flag of this name. For its user, or root.")
+	fs.StringSliceVar(&o.client.Endpoints, "etcd-servers", nil, "List of etcd servers to connect with (scheme://host:port), comma separated, as the server's flag of this name.")
+	fs.StringVar(&o.client.CertFile, "etcd-certfile", "", "Certificate to show to them.")
+	fs.StringVar(&o.client.KeyFile, "etcd-keyfile", "", "Key of --etcd-certfile.")
+	fs.StringVar(&o.client.CAFile, "etcd-cafile", "", "CA that their certificates have to be signed by.")
 	return cmd
 }
 
-func saveBackup(ctx context.Context, from etcd.ClientConfig, file string, out, report io.Writer) error {
+func (o *backupOptions) validate() error {
+	switch {
+	case o.file == "" && o.dir == "":
+		return errors.New("--file or --dir is needed: where to write the backup, as a file, - for the standard output, or a directory of backups")
+	case o.file != "" && o.dir != "":
+		return errors.New("--file and --dir exclude each other: one backup, or one more of several")
+	case o.keep < 0:
+		return fmt.Errorf("--keep is %d, and no less than 0 backups can be kept", o.keep)
+	case o.keep > 0 && o.dir == "":
+		return errors.New("--keep is for the backups of --dir")
+	}
+	return nil
+}
+
+// save writes the backup, and what was done to out, or to report where the backup itself goes there.
+func (o *backupOptions) save(ctx context.Context, from etcd.ClientConfig, out, report io.Writer) error {
+	if o.dir != "" {
+		return o.saveSeries(ctx, from, out)
+	}
 	var info snapshot.Info
 	var err error
-	if file == "-" {
+	if o.file == "-" {
 		info, err = snapshot.Save(ctx, from, out)
 	} else {
-		info, err = snapshot.SaveFile(ctx, from, file)
+		info, err = snapshot.SaveFile(ctx, from, o.file)
 		report = out
 	}
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(report, "Backup to %s: %s\n", file, info)
+	_, err = fmt.Fprintf(report, "Backup to %s: %s\n", o.file, info)
 	return err
 }
 
-func newRestoreCommand() *cobra.Command {
+func (o *backupOptions) saveSeries(ctx context.Context, from etcd.ClientConfig, out io.Writer) error {
+	path, info, removed, err := snapshot.SaveSeries(ctx, from, snapshot.SeriesOptions{Dir: o.dir, Keep: o.keep, Now: time.Now()})
+	var lines []string
+	if path != "" {
+		lines = append(lines, fmt.Sprintf("Backup to %s: %s", path, info))
+	}
+	for _, old := range removed {
+		lines = append(lines, "Removed "+old)
+	}
+	for _, line := range lines {
+		if _, failed := fmt.Fprintln(out, line); failed != nil {
+			return errors.Join(err, failed)
+		}
+	}
+	return err
+}
+
+// NewRestoreCommand returns `muster restore`.
+func NewRestoreCommand() *cobra.Command {
 	var o snapshot.RestoreOptions
 	var peers []string
 	var prefix, installation string

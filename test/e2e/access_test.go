@@ -5,7 +5,9 @@ package e2e
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -130,4 +132,37 @@ spec:
 		return nil
 	})
 	s.apply(s.setManifest(2))
+}
+
+// TestHeadersProveNothing: whoever reaches Muster itself, and names a user in the
+// headers of an aggregator without its certificate, is nobody.
+func TestHeadersProveNothing(t *testing.T) {
+	t.Parallel()
+	s := newScope(t)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	t.Cleanup(client.CloseIdleConnections)
+	for name, headers := range map[string]http.Header{
+		"without headers":           {},
+		"as an administrator":       {"X-Remote-User": {"admin"}, "X-Remote-Group": {"system:masters"}},
+		"as the server itself":      {"X-Remote-User": {"system:apiserver"}, "X-Remote-Group": {"system:masters"}},
+		"impersonating one":         {"Impersonate-User": {"admin"}, "Impersonate-Group": {"system:masters"}},
+		"with a token of one's own": {"Authorization": {"Bearer system:apiserver"}},
+	} {
+		url := "https://" + s.fleet.Muster.Address() + "/apis/lib.projectsveltos.io/v1beta1/clustersets"
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header = headers
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := resp.Body.Close(); err != nil {
+			t.Error(err)
+		}
+		if resp.StatusCode != http.StatusForbidden && resp.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%s: the answer is %s", name, resp.Status)
+		}
+	}
 }

@@ -96,7 +96,7 @@ func (e *environment) expectWriteSeen(t *testing.T, writer *fleet.Server) {
 	sets := e.replicas[writer.Name()].LibV1beta1().ClusterSets()
 	set, err := sets.Create(ctx, &libv1beta1.ClusterSet{
 		ObjectMeta: metav1.ObjectMeta{Name: "by-" + writer.Name()},
-		Spec:       libv1beta1.Spec{MaxReplicas: 1},
+		Spec:       libv1beta1.ClusterSetSpec{MaxReplicas: 1},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)

@@ -59,7 +59,13 @@ spec:
 // change changes the source of the content.
 func (e *environment) change(t *testing.T, content string) {
 	t.Helper()
-	e.apply(t, `
+	if err := e.tryChange(t.Context(), content); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (e *environment) tryChange(ctx context.Context, content string) error {
+	_, err := e.fleet.Host.Kubectl().Input(ctx, fmt.Sprintf(`
 apiVersion: v1
 kind: ConfigMap
 metadata: {namespace: %[1]s, name: %[1]s}
@@ -69,7 +75,8 @@ data:
     kind: ConfigMap
     metadata: {namespace: %[2]s, name: %[1]s}
     data: {content: %[3]q}
-`, name, contentNamespace, content)
+`, name, contentNamespace, content), "apply", "--server-side", "-f", "-")
+	return err
 }
 
 // content is what a cluster has, empty if it has none.

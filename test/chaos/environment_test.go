@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/muster-project/muster/pkg/generated/clientset/versioned"
 	"github.com/muster-project/muster/test/fleet"
@@ -98,6 +99,7 @@ func (e *environment) connect(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		config.WarningHandler = rest.NoWarnings{} // a set that selects nothing draws one
 		if e.replicas[replica.Name()], err = versioned.NewForConfig(config); err != nil {
 			t.Fatal(err)
 		}

@@ -20,9 +20,13 @@ import (
 // leaseDuration is the shipped one.
 const leaseDuration = 5 * time.Second
 
-// failoverTime is what a fail-over takes when nothing else happens: a fault
-// strikes at any moment of it.
-const failoverTime = 10 * time.Second
+// failoverTime is a little more than a fail-over takes when nothing else
+// happens: a fault strikes at any moment of it.
+const failoverTime = 6 * time.Second
+
+// changeTime is a little more than a change takes from the start of kubectl to
+// the managed cluster.
+const changeTime = 500 * time.Millisecond
 
 // TestReplicas runs three replicas on three members of etcd, as the chart
 // installs them, and strikes them one after the other.
@@ -34,6 +38,8 @@ func TestReplicas(t *testing.T) {
 		t.Run(fmt.Sprintf("leader is killed in a fail-over %d", round), e.testKillInFailover)
 		t.Run(fmt.Sprintf("leader is ended in order %d", round), e.testTerminate)
 		t.Run(fmt.Sprintf("leader is paused for longer than the lease %d", round), e.testPause)
+		t.Run(fmt.Sprintf("leader is cut off from the host %d", round), e.testCutFromHost)
+		t.Run(fmt.Sprintf("leader is cut off from etcd %d", round), e.testCutFromEtcd)
 		t.Run(fmt.Sprintf("member of etcd is killed %d", round), e.testMember)
 		t.Run(fmt.Sprintf("scale %d", round), e.testScale)
 		if t.Failed() {
@@ -228,15 +234,21 @@ func (e *environment) awaitActiveHas(t *testing.T, content string) time.Duration
 func (e *environment) testPause(t *testing.T) {
 	leader := e.leader(t)
 	pid := leader.PID()
+	// Some of the time it is about to write this, and would when it goes on.
+	var changing errgroup.Group
+	changing.Go(func() error { return e.tryChange(t.Context(), "while the leader is paused") })
+	pause(t, e.moment(changeTime))
 	struck := time.Now()
 	if err := leader.Pause(); err != nil {
 		t.Fatal(err)
 	}
-	// What it is going to write when it goes on.
-	e.change(t, "while the leader is paused")
+	if err := changing.Wait(); err != nil {
+		t.Fatal(err)
+	}
 	now := e.awaitTakeover(t, leader, struck)
-	if least := time.Since(struck); least < leaseDuration {
-		t.Errorf("%s led after %s, before the lease of the other had run out", now.Name(), least)
+	// It was renewed last at most a retry period before.
+	if took := time.Since(struck); took < leaseDuration-time.Second {
+		t.Errorf("%s led after %s, before the lease of the other had run out", now.Name(), took)
 	}
 	pause(t, e.moment(leaseDuration))
 	if err := leader.Resume(); err != nil {
@@ -244,18 +256,66 @@ func (e *environment) testPause(t *testing.T) {
 	}
 	resumed := time.Now()
 	t.Logf("a change arrived after %.2f s", e.awaitActiveHas(t, "while the leader is paused").Seconds())
-	eventually(t, "the former leader follows", takeoverLimit, func(ctx context.Context) error { return e.leads(ctx, leader, false) })
-	eventually(t, "the former leader is ready", takeoverLimit, func(ctx context.Context) error {
-		_, err := e.replicas[leader.Name()].Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
-		return err
-	})
+	e.awaitFollows(t, leader, pid)
 	t.Logf("the former leader follows %.2f s after it went on", time.Since(resumed).Seconds())
-	if leader.PID() != pid {
-		t.Error("losing the lease ended the process")
-	}
 	e.awaitSettled(t, "while the leader is paused")
 	if err := e.leads(t.Context(), now, true); err != nil {
 		t.Error(err)
+	}
+}
+
+// testCutFromHost takes the host from the leader, and nothing else.
+func (e *environment) testCutFromHost(t *testing.T) {
+	e.cutOff(t, func(leader *fleet.Server) []*fleet.Proxy { return []*fleet.Proxy{leader.Host} })
+}
+
+// testCutFromEtcd takes etcd from the leader, and nothing else.
+func (e *environment) testCutFromEtcd(t *testing.T) {
+	e.cutOff(t, func(leader *fleet.Server) []*fleet.Proxy { return leader.Etcd })
+}
+
+// cutOff closes ways of the leader, in one manner or the other. Another replica
+// leads and makes a change, and the former leader follows without having been
+// started again.
+func (e *environment) cutOff(t *testing.T, ways func(leader *fleet.Server) []*fleet.Proxy) {
+	leader := e.leader(t)
+	pid, mode := leader.PID(), []fleet.Mode{fleet.Refuse, fleet.BlackHole}[e.random.IntN(2)]
+	set := func(mode fleet.Mode) {
+		t.Helper()
+		for _, way := range ways(leader) {
+			if err := way.Set(t.Context(), mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	t.Logf("%s: %s", leader.Name(), mode)
+	struck := time.Now()
+	set(mode)
+	e.change(t, "while the leader is cut off")
+	now := e.awaitTakeover(t, leader, struck)
+	t.Logf("a change arrived after %.2f s", e.awaitActiveHas(t, "while the leader is cut off").Seconds())
+	pause(t, e.moment(leaseDuration))
+	set(fleet.Forward)
+	healed := time.Now()
+	e.awaitFollows(t, leader, pid)
+	t.Logf("the former leader follows %.2f s after the end of it", time.Since(healed).Seconds())
+	e.awaitSettled(t, "while the leader is cut off")
+	if err := e.leads(t.Context(), now, true); err != nil {
+		t.Error(err)
+	}
+}
+
+// awaitFollows waits until a former leader is a follower that is ready, in the
+// process that it was.
+func (e *environment) awaitFollows(t *testing.T, former *fleet.Server, pid int) {
+	t.Helper()
+	eventually(t, "the former leader follows", takeoverLimit, func(ctx context.Context) error { return e.leads(ctx, former, false) })
+	eventually(t, "the former leader is ready", takeoverLimit, func(ctx context.Context) error {
+		_, err := e.replicas[former.Name()].Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
+		return err
+	})
+	if former.PID() != pid {
+		t.Error("losing the lease ended the process")
 	}
 }
 

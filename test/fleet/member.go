@@ -50,26 +50,40 @@ func (m *Muster) newMembers(f *Fleet) error {
 		}
 		all = append(all, ports)
 	}
-	m.localise = m.places(all)
-	var clients []string
+	var clients, peers, named []string
 	for i, ports := range all {
-		clients = append(clients, fmt.Sprintf("%s=https://%s", memberName(i), ports.client.address()))
+		clients, peers = append(clients, ports.client.address()), append(peers, ports.peer.address())
+		named = append(named, fmt.Sprintf("%s=https://%s", memberName(i), ports.client.address()))
+	}
+	var args []string
+	for _, argument := range m.shipped.memberArgs {
+		args = append(args, m.places(clients, peers).Replace(argument))
 	}
 	for i, ports := range all {
-		m.members = append(m.members, m.newMember(memberName(i), ports, clients))
+		m.members = append(m.members, m.newMember(memberName(i), ports, args, named))
 	}
 	return nil
+}
+
+func addressesOf(servers []*Server) []string {
+	var addresses []string
+	for _, s := range servers {
+		addresses = append(addresses, s.Address())
+	}
+	return addresses
 }
 
 func memberName(i int) string { return fmt.Sprintf("muster-etcd-%d", i) }
 
 // places replaces, in arguments, what only means something inside a Pod: the
-// members' names, and the directories that Secrets are mounted to.
-func (m *Muster) places(members []memberPorts) *strings.Replacer {
+// members' names, by the addresses of their clients' and peers' ports, and the
+// directories that Secrets are mounted to.
+func (m *Muster) places(clients, peers []string) *strings.Replacer {
 	var pairs []string
-	for i, ports := range members {
-		host := memberName(i) + ".muster-etcd." + Namespace + ".svc"
-		pairs = append(pairs, host+":2379", ports.client.address(), host+":2380", ports.peer.address())
+	for port, addresses := range map[string][]string{":2379": clients, ":2380": peers} {
+		for i, address := range addresses {
+			pairs = append(pairs, memberName(i)+".muster-etcd."+Namespace+".svc"+port, address)
+		}
 	}
 	for mount, secret := range mounts() {
 		pairs = append(pairs, mount, filepath.Join(m.dir, secret))
@@ -77,11 +91,10 @@ func (m *Muster) places(members []memberPorts) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
-func (m *Muster) newMember(name string, ports memberPorts, clients []string) *Server {
-	replacer := strings.NewReplacer("$(POD_NAME)", name)
+func (m *Muster) newMember(name string, ports memberPorts, shipped, clients []string) *Server {
 	var args []string
-	for _, argument := range m.shipped.memberArgs {
-		args = append(args, replacer.Replace(m.localise.Replace(argument)))
+	for _, argument := range shipped {
+		args = append(args, strings.ReplaceAll(argument, "$(POD_NAME)", name))
 	}
 	args = append(args,
 		"--kubeconfig="+m.kubeconfigOf(memberAccount),

@@ -14,12 +14,8 @@ import (
 	"strings"
 
 	"golang.org/x/sync/errgroup"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
-	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
-	"k8s.io/kube-aggregator/pkg/client/clientset_generated/clientset"
 )
 
 const (
@@ -49,7 +45,6 @@ type Muster struct {
 	replicas []*Server // one at least
 	members  []*Server // none where etcd is inside
 	front    *roundRobin
-	localise *strings.Replacer // see places
 }
 
 func newMuster(f *Fleet) (*Muster, error) {
@@ -76,7 +71,7 @@ func newMuster(f *Fleet) (*Muster, error) {
 		return nil, fmt.Errorf("reading the shipped manifests: %w", err)
 	}
 	if f.options.Replicas == 0 {
-		m.replicas = []*Server{m.newReplica("muster", m.port, m.singleArgs())}
+		m.replicas = []*Server{m.newReplica("muster", m.port, m.kubeconfigOf(ServiceAccount), m.singleArgs())}
 		return m, nil
 	}
 	return m, m.newReplicas(f)
@@ -87,17 +82,14 @@ func (m *Muster) newReplicas(f *Fleet) error {
 	if err := m.newMembers(f); err != nil {
 		return err
 	}
-	var args, addresses []string
-	for _, argument := range m.shipped.args {
-		args = append(args, m.localise.Replace(argument))
-	}
+	var addresses []string
 	for i := range f.options.Replicas {
-		port, err := f.reserve()
+		replica, err := m.newReplicaBehind(f, fmt.Sprintf("muster-%d", i))
 		if err != nil {
 			return err
 		}
-		addresses = append(addresses, port.address())
-		m.replicas = append(m.replicas, m.newReplica(fmt.Sprintf("muster-%d", i), port, args))
+		addresses = append(addresses, replica.Address())
+		m.replicas = append(m.replicas, replica)
 	}
 	var err error
 	m.front, err = newRoundRobin(m.port, addresses, m.shipped.readiness)
@@ -150,13 +142,39 @@ func (m *Muster) Running() bool {
 // servers are all processes, those first that others need.
 func (m *Muster) servers() []*Server { return slices.Concat(m.members, m.replicas) }
 
+// newReplicaBehind makes one of several replicas, with ways of its own to the host
+// and to the members.
+func (m *Muster) newReplicaBehind(f *Fleet, name string) (*Server, error) {
+	port, err := f.reserve()
+	if err != nil {
+		return nil, err
+	}
+	var ways []*Proxy
+	var clients []string
+	for _, to := range append([]string{m.host.Address()}, addressesOf(m.members)...) {
+		front, err := f.reserve()
+		if err != nil {
+			return nil, err
+		}
+		ways = append(ways, newProxy(front, to))
+		clients = append(clients, front.address())
+	}
+	var args []string
+	for _, argument := range m.shipped.args {
+		args = append(args, m.places(clients[1:], nil).Replace(argument))
+	}
+	s := m.newReplica(name, port, m.kubeconfigOf(name), args)
+	s.Host, s.Etcd = ways[0], ways[1:]
+	return s, nil
+}
+
 // newReplica makes a server with shipped arguments, what a process outside a Pod
 // needs besides, and the caller's arguments.
-func (m *Muster) newReplica(name string, port *port, shipped []string) *Server {
+func (m *Muster) newReplica(name string, port *port, kubeconfig string, shipped []string) *Server {
 	args := append(shipped[:len(shipped):len(shipped)],
-		"--kubeconfig="+m.kubeconfigOf(ServiceAccount),
-		"--authentication-kubeconfig="+m.kubeconfigOf(ServiceAccount),
-		"--authorization-kubeconfig="+m.kubeconfigOf(ServiceAccount),
+		"--kubeconfig="+kubeconfig,
+		"--authentication-kubeconfig="+kubeconfig,
+		"--authorization-kubeconfig="+kubeconfig,
 		"--bind-address=127.0.0.1",
 		fmt.Sprintf("--secure-port=%d", port.number),
 		"--permit-port-sharing=true",
@@ -203,25 +221,38 @@ func (m *Muster) install(ctx context.Context) error {
 	if _, err := kubectl.Input(ctx, manifests, "apply", "--server-side", "-f", "-"); err != nil {
 		return fmt.Errorf("applying the shipped manifests: %w", err)
 	}
-	if err := m.identify(ctx, ServiceAccount); err != nil {
+	if err := m.identify(ctx, ServiceAccount, m.kubeconfigOf(ServiceAccount), m.host.Address()); err != nil {
 		return err
 	}
 	if len(m.members) > 0 {
-		if err := m.startMembers(ctx); err != nil {
-			return err
-		}
-		if err := m.front.start(ctx); err != nil {
+		if err := m.startAround(ctx); err != nil {
 			return err
 		}
 	}
 	return m.Start(ctx)
 }
 
+// startAround starts what several replicas need: members, ways, a round-robin.
+func (m *Muster) startAround(ctx context.Context) error {
+	if err := m.startMembers(ctx); err != nil {
+		return err
+	}
+	for _, replica := range m.replicas {
+		if err := m.identify(ctx, ServiceAccount, m.kubeconfigOf(replica.Name()), replica.Host.Address()); err != nil {
+			return err
+		}
+		if err := replica.openWays(ctx); err != nil {
+			return err
+		}
+	}
+	return m.front.start(ctx)
+}
+
 // startMembers makes what members need, and starts them beside each other: the
 // first is ready when a majority is there.
 func (m *Muster) startMembers(ctx context.Context) error {
 	for _, account := range []string{memberAccount, prepareAccount} {
-		if err := m.identify(ctx, account); err != nil {
+		if err := m.identify(ctx, account, m.kubeconfigOf(account), m.host.Address()); err != nil {
 			return err
 		}
 	}
@@ -235,25 +266,27 @@ func (m *Muster) startMembers(ctx context.Context) error {
 	return group.Wait()
 }
 
-// identify writes a kubeconfig with a token of a ServiceAccount.
-func (m *Muster) identify(ctx context.Context, account string) error {
+// identify writes a kubeconfig with a token of a ServiceAccount, which finds the
+// host at that address.
+func (m *Muster) identify(ctx context.Context, account, file, address string) error {
 	token, err := m.host.Kubectl().Run(ctx, "create", "token", account, "--namespace="+Namespace, "--duration="+tokenLifetime)
 	if err != nil {
 		return fmt.Errorf("requesting a token for %s: %w", account, err)
 	}
-	data, err := clientcmd.Write(*kubeconfig(hostName, m.host.Address(), m.host.CA(),
+	data, err := clientcmd.Write(*kubeconfig(hostName, address, m.host.CA(),
 		&clientcmdapi.AuthInfo{Token: strings.TrimSpace(token.Stdout)}))
 	if err != nil {
 		return fmt.Errorf("encoding the kubeconfig of %s: %w", account, err)
 	}
-	return writeFiles(map[string][]byte{m.kubeconfigOf(account): data})
+	return writeFiles(map[string][]byte{file: data})
 }
 
-func (m *Muster) kubeconfigOf(account string) string {
-	if account == ServiceAccount {
+// kubeconfigOf is the file for a ServiceAccount, or for a replica.
+func (m *Muster) kubeconfigOf(user string) string {
+	if user == ServiceAccount {
 		return filepath.Join(m.dir, "kubeconfig")
 	}
-	return filepath.Join(m.dir, account+".kubeconfig")
+	return filepath.Join(m.dir, user+".kubeconfig")
 }
 
 // Start starts every replica that does not run, on its data, and waits until the
@@ -329,67 +362,5 @@ func (m *Muster) shutdown() {
 	}
 	for _, s := range m.servers() {
 		s.shutdown()
-	}
-}
-
-// aggregated checks that the host finds every APIService available and that
-// its answers really come from there.
-func (m *Muster) aggregated() (func(context.Context) error, error) {
-	config, err := m.host.RESTConfig()
-	if err != nil {
-		return nil, err
-	}
-	client, err := clientset.NewForConfig(config)
-	if err != nil {
-		return nil, fmt.Errorf("making a client of the host: %w", err)
-	}
-	return func(ctx context.Context) error {
-		list, err := client.ApiregistrationV1().APIServices().List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=muster"})
-		if err != nil {
-			return err
-		}
-		waiting := sets.New(m.shipped.apiServices...)
-		for i := range list.Items {
-			service := &list.Items[i]
-			if err := available(service); err != nil {
-				return err
-			}
-			path := "/apis/" + service.Spec.Group + "/" + service.Spec.Version
-			if err := client.RESTClient().Get().AbsPath(path).Do(ctx).Error(); err != nil {
-				return fmt.Errorf("%s through the host: %w", path, err)
-			}
-			waiting.Delete(service.Name)
-		}
-		if waiting.Len() > 0 {
-			return fmt.Errorf("no APIService %s", strings.Join(sets.List(waiting), ", "))
-		}
-		return nil
-	}, nil
-}
-
-func available(service *apiregistrationv1.APIService) error {
-	for _, condition := range service.Status.Conditions {
-		if condition.Type != apiregistrationv1.Available {
-			continue
-		}
-		if condition.Status == apiregistrationv1.ConditionTrue {
-			return nil
-		}
-		return fmt.Errorf("APIService %s is not available: %s: %s", service.Name, condition.Reason, condition.Message)
-	}
-	return fmt.Errorf("APIService %s has no condition yet", service.Name)
-}
-
-// inOrder makes one check of several, and does not repeat those that have
-// succeeded.
-func inOrder(checks ...func(context.Context) error) func(context.Context) error {
-	return func(ctx context.Context) error {
-		for len(checks) > 0 {
-			if err := checks[0](ctx); err != nil {
-				return err
-			}
-			checks = checks[1:]
-		}
-		return nil
 	}
 }

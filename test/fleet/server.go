@@ -19,6 +19,11 @@ type Server struct {
 	// ready is asked until it succeeds, after each start.
 	ready func(context.Context) error
 
+	// Host and Etcd are this one of several replicas' ways to the host and to each
+	// member of etcd. A single server, and a member, have none.
+	Host *Proxy
+	Etcd []*Proxy
+
 	mu      sync.Mutex
 	process *process
 }
@@ -120,8 +125,30 @@ func (s *Server) signal(sig syscall.Signal) error {
 	return err
 }
 
+// ways are the proxies that are this server's alone.
+func (s *Server) ways() []*Proxy {
+	if s.Host == nil {
+		return nil
+	}
+	return append([]*Proxy{s.Host}, s.Etcd...)
+}
+
+// openWays lets all traffic pass.
+func (s *Server) openWays(ctx context.Context) error {
+	for _, way := range s.ways() {
+		way.Delay(0)
+		if err := way.Set(ctx, Forward); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // heal brings the server back from whatever was done to it.
 func (s *Server) heal(ctx context.Context) error {
+	if err := s.openWays(ctx); err != nil {
+		return err
+	}
 	if s.Running() {
 		return s.Resume()
 	}
@@ -134,5 +161,8 @@ func (s *Server) shutdown() {
 	defer s.mu.Unlock()
 	if s.process != nil {
 		s.process.kill()
+	}
+	for _, way := range s.ways() {
+		way.close()
 	}
 }

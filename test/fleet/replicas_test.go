@@ -101,6 +101,7 @@ func TestRoundRobin(t *testing.T) {
 // inside a Pod alone is another.
 func TestArgumentsOfReplicas(t *testing.T) {
 	f := &Fleet{options: Options{Bin: t.TempDir(), Replicas: 2}, dir: t.TempDir(), ledger: &ledger{}}
+	f.Host = &ControlPlane{api: reserveForTest(t)}
 	t.Cleanup(func() {
 		for _, p := range f.ports {
 			p.release()

@@ -9,6 +9,7 @@ MAKEFLAGS += --no-builtin-rules
 
 BIN := $(CURDIR)/bin
 FLEET ?= default
+REPLICAS ?= 0
 BENCH ?=
 TESTFLAGS ?=
 # Between releases the next one's number, and the commit.
@@ -21,7 +22,8 @@ help: ## List the targets
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo '  FLEET=name names the fleet of up and down (default: default),'
+	@echo '  FLEET=name names the fleet of up and down (default: default), REPLICAS=3 gives it'
+	@echo '  as many replicas of Muster, ROUNDS=50 sets how often test-chaos strikes,'
 	@echo '  BENCH=G1 picks benchmarks, TESTFLAGS goes to go test, IMAGE names the image.'
 
 .PHONY: build
@@ -43,7 +45,7 @@ demo: build ## Fail over between two real clusters, step by step
 
 .PHONY: up
 up: build ## Leave a fleet of one host and three managed clusters running
-	@$(BIN)/fleet up --name=$(FLEET)
+	@$(BIN)/fleet up --name=$(FLEET) --replicas=$(REPLICAS)
 
 .PHONY: down
 down: ## End the fleet that up started, and nothing else
@@ -55,6 +57,13 @@ test: build ## Run every test, with the race detector, on real control planes
 	go test -race $(TESTFLAGS) $$(go list ./... | grep -v '/test/')
 	@# One package at a time: each starts a fleet, and some measure times.
 	go test -race -p=1 -timeout=40m $(TESTFLAGS) ./test/...
+
+# How often each fault strikes.
+ROUNDS ?= 50
+
+.PHONY: test-chaos
+test-chaos: build ## Strike replicas of Muster, many times
+	go test -timeout=24h -v $(TESTFLAGS) ./test/chaos -args -rounds=$(ROUNDS)
 
 .PHONY: bench
 bench: build ## Run the benchmarks: one line per measure

@@ -18,12 +18,13 @@ import (
 	"time"
 )
 
-// MusterTarget is the Fault target that is the Muster server.
+// MusterTarget is the Fault target that is all of Muster's servers.
 const MusterTarget = "muster"
 
 // Fault is something that happens to a part of a fleet.
 type Fault struct {
-	// Target is a managed cluster, "host" or "muster".
+	// Target is a managed cluster, "host", "muster", or one of several replicas
+	// or members, by its name.
 	Target string `json:"target"`
 	// Action is one of FaultActions.
 	Action string `json:"action"`
@@ -33,13 +34,20 @@ type Fault struct {
 
 // FaultActions lists what can happen, and to what.
 func FaultActions() []string {
-	return []string{"kill", "restart", "replace", "cut", "delay", string(Forward), string(Refuse), string(BlackHole)}
+	return []string{"kill", "restart", "pause", "resume", "replace", "cut", "delay", string(Forward), string(Refuse), string(BlackHole)}
 }
 
 // Inflict makes a fault happen, and returns when it has.
 func (f *Fleet) Inflict(ctx context.Context, fault Fault) error {
 	if fault.Target == MusterTarget && f.Muster != nil {
 		return f.inflictMuster(ctx, fault)
+	}
+	if f.Muster != nil {
+		for _, s := range f.Muster.servers() {
+			if s.Name() == fault.Target {
+				return s.inflict(ctx, fault)
+			}
+		}
 	}
 	all := append([]*ControlPlane{f.Host}, f.managed...)
 	i := slices.IndexFunc(all, func(c *ControlPlane) bool { return c.name == fault.Target })
@@ -62,6 +70,26 @@ func (f *Fleet) inflictMuster(ctx context.Context, fault Fault) error {
 		return f.Muster.Start(ctx)
 	default:
 		return fmt.Errorf("%q cannot happen to muster: kill and restart can", fault.Action)
+	}
+}
+
+func (s *Server) inflict(ctx context.Context, fault Fault) error {
+	switch fault.Action {
+	case "kill":
+		return s.Kill()
+	case "restart":
+		if s.Running() {
+			if err := s.Stop(ctx); err != nil {
+				return err
+			}
+		}
+		return s.Start(ctx)
+	case "pause":
+		return s.Pause()
+	case "resume":
+		return s.Resume()
+	default:
+		return fmt.Errorf("%q cannot happen to %s: kill, restart, pause and resume can", fault.Action, s.Name())
 	}
 }
 

@@ -11,6 +11,12 @@
 // black-hole, delay and cut, and can be killed, restarted on its data, or
 // replaced by another cluster at the same address.
 //
+// Muster is one server with its etcd inside or, with Options.Replicas, what the
+// chart installs: three members of etcd, any number of replicas with the
+// Deployment's arguments, and a round-robin that knows no more of them than their
+// readiness probe says. Each replica has proxies of its own to the host and to
+// the members.
+//
 // A Fleet is safe for concurrent use, and one is meant to be shared by all
 // tests of a package: start it in TestMain, give each test namespaces of its
 // own, and call Fleet.Heal between tests that break something.

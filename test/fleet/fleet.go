@@ -228,7 +228,7 @@ func (f *Fleet) Kubectl(ctx context.Context, args ...string) (Result, error) {
 	return f.Host.Kubectl().Run(ctx, args...)
 }
 
-// Heal brings everything back that a test killed, refused, delayed or
+// Heal brings everything back that a test killed, paused, refused, delayed or
 // black-holed. Objects are left as they are.
 func (f *Fleet) Heal(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
@@ -236,10 +236,10 @@ func (f *Fleet) Heal(ctx context.Context) error {
 		group.Go(func() error { return c.heal(ctx) })
 	}
 	group.Go(func() error {
-		if err := f.Host.heal(ctx); err != nil || f.Muster == nil || f.Muster.Running() {
+		if err := f.Host.heal(ctx); err != nil || f.Muster == nil {
 			return err
 		}
-		return f.Muster.Start(ctx)
+		return f.Muster.heal(ctx)
 	})
 	if err := group.Wait(); err != nil {
 		return fmt.Errorf("healing fleet %s: %w", f.options.Name, err)

@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
@@ -29,6 +31,15 @@ type manifests struct {
 	objects []*unstructured.Unstructured
 	// args are those of the Deployment's container. The process stands for it.
 	args []string
+	// readiness is that container's probe.
+	readiness *corev1.Probe
+	// memberArgs are those of the StatefulSet's container, members its number of
+	// Pods and memberProbe their readiness.
+	memberArgs  []string
+	members     int
+	memberProbe *corev1.Probe
+	// prepareArgs are those of the Job that makes the Secrets.
+	prepareArgs []string
 	// apiServices are the names of the APIServices.
 	apiServices []string
 }
@@ -58,8 +69,11 @@ func loadManifests(dir string, serverPort int) (*manifests, error) {
 			}
 		}
 	}
-	if m.args == nil || len(m.apiServices) == 0 {
-		return nil, fmt.Errorf("%s: want a Deployment with arguments, and APIServices", dir)
+	if m.args == nil || m.readiness == nil || len(m.apiServices) == 0 {
+		return nil, fmt.Errorf("%s: want a Deployment with arguments and a readiness probe, and APIServices", dir)
+	}
+	if m.memberArgs == nil || m.memberProbe == nil || m.prepareArgs == nil {
+		return nil, fmt.Errorf("%s: want a StatefulSet and a Job with arguments", dir)
 	}
 	return m, nil
 }
@@ -71,9 +85,25 @@ func (m *manifests) add(object *unstructured.Unstructured, serverPort int64) err
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &deployment); err != nil {
 			return fmt.Errorf("reading Deployment %s: %w", object.GetName(), err)
 		}
-		m.args = deployment.Spec.Template.Spec.Containers[0].Args
+		container := deployment.Spec.Template.Spec.Containers[0]
+		m.args, m.readiness = container.Args, container.ReadinessProbe
 		return nil
-	case "StatefulSet", "Job", "CronJob", "PersistentVolumeClaim":
+	case "StatefulSet":
+		var set appsv1.StatefulSet
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &set); err != nil {
+			return fmt.Errorf("reading StatefulSet %s: %w", object.GetName(), err)
+		}
+		container := set.Spec.Template.Spec.Containers[0]
+		m.memberArgs, m.memberProbe, m.members = container.Args, container.ReadinessProbe, int(*set.Spec.Replicas)
+		return nil
+	case "Job":
+		var job batchv1.Job
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &job); err != nil {
+			return fmt.Errorf("reading Job %s: %w", object.GetName(), err)
+		}
+		m.prepareArgs = job.Spec.Template.Spec.Containers[0].Args
+		return nil
+	case "CronJob", "PersistentVolumeClaim":
 		return nil // no node would run them
 	case "Service":
 		if object.GetName() != serviceName {

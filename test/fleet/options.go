@@ -42,6 +42,9 @@ type Options struct {
 	ManagedControllers bool
 	// WithoutMuster leaves Muster and its manifests out.
 	WithoutMuster bool
+	// Replicas is how many Muster servers run, on an etcd of several members, as
+	// the chart installs it. 0 is one server with its etcd inside.
+	Replicas int
 	// MusterArgs are appended to Muster's arguments, so they win over the
 	// shipped ones.
 	MusterArgs []string
@@ -87,6 +90,9 @@ func (o Options) complete() (Options, error) {
 func (o Options) validate() error {
 	if !nameFormat.MatchString(o.Name) {
 		return fmt.Errorf("fleet name %q: want at most 40 lower-case letters, digits and dashes", o.Name)
+	}
+	if o.Replicas < 0 {
+		return fmt.Errorf("%d replicas: want none or more", o.Replicas)
 	}
 	for i, name := range o.Managed {
 		switch {

@@ -82,6 +82,16 @@ func (p *port) listen(ctx context.Context) (net.Listener, error) {
 	return listener, nil
 }
 
+// open lets a program listen on the port that knows nothing of sharing:
+// SO_REUSEADDR, which Go sets on all listeners, is enough then. A second
+// listener is refused as ever.
+func (p *port) open() error {
+	if err := unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return fmt.Errorf("setting SO_REUSEADDR: %w", err)
+	}
+	return nil
+}
+
 func (p *port) release() {
 	_ = unix.Close(p.fd)
 }

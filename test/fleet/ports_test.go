@@ -42,6 +42,34 @@ func TestReservedPortIsNobodyElses(t *testing.T) {
 	}
 }
 
+// Somebody who does not share can have the port of a fleet that opens it, once.
+func TestOpenPortIsServedByAnybody(t *testing.T) {
+	p := reserveForTest(t)
+	if err := p.open(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		listener, err := net.Listen("tcp4", p.address())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if second, err := net.Listen("tcp4", p.address()); !errors.Is(err, syscall.EADDRINUSE) {
+			t.Errorf("a second listener: %v, %v", second, err)
+		}
+		conn, err := net.Dial("tcp", p.address())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.Close()
+		_ = listener.Close()
+	}
+	for range 200 {
+		if other := reserveForTest(t); other.number == p.number {
+			t.Fatal("it was reserved twice")
+		}
+	}
+}
+
 // A server that is killed and started again finds its port, and in between
 // nobody answers.
 func TestReservedPortIsServedAgainAndAgain(t *testing.T) {

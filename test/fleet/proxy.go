@@ -39,8 +39,9 @@ const dialTimeout = 5 * time.Second
 // request. It is safe for concurrent use. A change of mode is in force when
 // Set returns.
 type Proxy struct {
-	front   *port
-	backend string
+	front *port
+	// backend is asked for each connection where it leads to; false resets it.
+	backend func() (address string, ok bool)
 
 	// running counts the accept loop and the connections.
 	running sync.WaitGroup
@@ -56,6 +57,11 @@ type Proxy struct {
 
 // newProxy makes a proxy that serves once Set was called.
 func newProxy(front *port, backend string) *Proxy {
+	return newProxyTo(front, func() (string, bool) { return backend, true })
+}
+
+// newProxyTo is newProxy with a backend for each connection.
+func newProxyTo(front *port, backend func() (string, bool)) *Proxy {
 	return &Proxy{
 		front:   front,
 		backend: backend,
@@ -183,8 +189,12 @@ func (p *Proxy) serve(listener net.Listener, client *net.TCPConn) {
 	if !p.admit(listener, l) || !p.pass(l) {
 		return
 	}
+	address, ok := p.backend()
+	if !ok {
+		return
+	}
 	dialer := net.Dialer{Timeout: dialTimeout}
-	conn, err := dialer.Dial("tcp", p.backend)
+	conn, err := dialer.Dial("tcp", address)
 	if err != nil {
 		return
 	}

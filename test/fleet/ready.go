@@ -53,6 +53,11 @@ func checkTLS(url string, config *tls.Config) func(context.Context) error {
 	}, url)
 }
 
+// checkPlain makes a check that wants status 200 from an HTTP server.
+func checkPlain(url string) func(context.Context) error {
+	return checkWith(&http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}, url)
+}
+
 // checkWith makes a check that wants status 200.
 func checkWith(client *http.Client, url string) func(context.Context) error {
 	return func(ctx context.Context) error {

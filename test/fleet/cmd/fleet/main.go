@@ -125,6 +125,8 @@ func newStatus(s *settings) *cobra.Command {
 var faultHelp = map[string]string{
 	"kill":      "End the target's server with SIGKILL",
 	"restart":   "Start the target's server again, on its data",
+	"pause":     "Stop the target's process where it is, with SIGSTOP",
+	"resume":    "Let the target's process go on",
 	"replace":   "Put another, empty cluster behind the target's address",
 	"cut":       "Reset the target's connections",
 	"delay":     "Delay all traffic with the target; 0s ends that",

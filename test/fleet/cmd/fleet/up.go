@@ -31,6 +31,7 @@ type upFlags struct {
 	managed     []string
 	controllers bool
 	muster      bool
+	replicas    int
 	register    bool
 }
 
@@ -38,6 +39,7 @@ func (u *upFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&u.managed, "managed", []string{"cluster1", "cluster2", "cluster3"}, "names of the managed clusters")
 	cmd.Flags().BoolVar(&u.controllers, "managed-controllers", false, "run a kube-controller-manager for each managed cluster")
 	cmd.Flags().BoolVar(&u.muster, "muster", true, "run Muster and register it in the host")
+	cmd.Flags().IntVar(&u.replicas, "replicas", 0, "replicas of Muster, on three members of etcd; 0 for one server with its etcd inside")
 	cmd.Flags().BoolVar(&u.register, "register", true, "register the managed clusters with Muster")
 }
 
@@ -47,6 +49,7 @@ func (u *upFlags) arguments(s *settings, dir string) []string {
 		"--managed=" + strings.Join(u.managed, ","),
 		fmt.Sprintf("--managed-controllers=%t", u.controllers),
 		fmt.Sprintf("--muster=%t", u.muster),
+		fmt.Sprintf("--replicas=%d", u.replicas),
 		fmt.Sprintf("--register=%t", u.register),
 	}
 }
@@ -131,7 +134,7 @@ func newServe(s *settings) *cobra.Command {
 func (u *upFlags) serve(ctx context.Context, s *settings, dir string) error {
 	began := time.Now()
 	f, err := fleet.Start(ctx, fleet.Options{
-		Name: s.name, Dir: dir, Managed: u.managed, ManagedControllers: u.controllers, WithoutMuster: !u.muster,
+		Name: s.name, Dir: dir, Managed: u.managed, ManagedControllers: u.controllers, WithoutMuster: !u.muster, Replicas: u.replicas,
 		Logf: func(format string, args ...any) { fmt.Printf(format+"\n", args...) },
 	})
 	if err != nil {
@@ -186,6 +189,9 @@ func (u *upFlags) printHints(out io.Writer, name string, state *fleet.State) {
   kubectl apply -f artifacts/examples/failover/clusterset.yaml -f artifacts/examples/failover/clusterprofile.yaml
   kubectl get clusterset prod --subresource=selection
   kubectl muster show addons`)
+	if u.replicas > 1 {
+		fmt.Fprintf(out, "  kubectl get lease -n %s\n  %s kill muster-0      # another replica leads\n", fleet.Namespace, command)
+	}
 	if len(state.Managed) > 0 {
 		fmt.Fprintf(out, "  %s kill %s      # then look again\n", command, state.Managed[0].Name)
 		fmt.Fprintf(out, "  %s restart %s   # bring it back\n", command, state.Managed[0].Name)

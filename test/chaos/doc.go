@@ -1,0 +1,10 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package chaos strikes replicas of Muster and what they need, on a real fleet,
+// and reads from outside, the API servers' audit logs among it, whether anything
+// was lost, doubled or written by a leader whose time was over.
+//
+// Its tests are short: each fault strikes once. `make test-chaos` strikes many
+// times, at random moments; the seed that it prints makes the same moments again.
+package chaos

@@ -39,16 +39,12 @@ type publication struct {
 
 type publishedAuthority struct {
 	cert *x509.Certificate
-	// since is when it was seen first, zero for what stood before this process.
+	// since is when it was seen first, zero for what stood long before.
 	since time.Time
 }
 
 // update takes in the caBundles as they are.
 func (p *publication) update(bundles [][]byte, now time.Time) {
-	if !p.known {
-		now = time.Time{}
-	}
-	p.known, p.all = true, len(bundles) == 0
 	var authorities []publishedAuthority
 	for i, bundle := range bundles {
 		certs := parseCertificates(bundle)
@@ -61,13 +57,20 @@ func (p *publication) update(bundles [][]byte, now time.Time) {
 		authorities = slices.DeleteFunc(authorities, func(a publishedAuthority) bool { return !slices.ContainsFunc(certs, a.cert.Equal) })
 	}
 	p.authorities = authorities
+	p.known, p.all = true, len(bundles) == 0
 }
 
+// since is when a certificate was published first, as far as is known. What this
+// process finds when it starts stood before, unless it is so young that another
+// replica may have published it a moment ago.
 func (p *publication) since(cert *x509.Certificate, now time.Time) time.Time {
 	for _, a := range p.authorities {
 		if a.cert.Equal(cert) {
 			return a.since
 		}
+	}
+	if !p.known && now.Sub(cert.NotBefore) > backdating+propagation {
+		return time.Time{}
 	}
 	return now
 }

@@ -38,6 +38,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"a key without encryption":   {"encryption: {enabled: false, existingSecret: k}", "encryption.enabled is false"},
 		"a node's low port":          {"hostNetwork: true\nsecurePort: 443", "needs privileges"},
 		"an argument of the chart's": {"extraArgs: [--etcd-servers=http://x]", "extraArgs must not have --etcd-servers: it follows from etcd.endpoints"},
+		"namespaces by argument":     {"extraArgs: [--source-namespaces=a]", "it follows from rbac.readNamespaces"},
 		"an embedded etcd":           {"extraArgs: [--data-dir=/data]", "extraArgs must not have --data-dir"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -197,7 +197,7 @@ says what to do.
   "namespace" "the release's namespace" "service-name" "the chart" "secure-port" "securePort"
   "installation" "installation" "etcd-prefix" "installation" "etcd-servers" "etcd.endpoints"
   "etcd-cafile" "etcd.certificatesSecret" "etcd-certfile" "etcd.certificatesSecret" "etcd-keyfile" "etcd.certificatesSecret"
-  "encryption-provider-config" "encryption" "audit-policy-file" "audit.policy" "data-dir" "the chart, which runs etcd beside Muster" -}}
+  "encryption-provider-config" "encryption" "audit-policy-file" "audit.policy" "source-namespaces" "rbac.readNamespaces" "data-dir" "the chart, which runs etcd beside Muster" -}}
 {{- range .extraArgs }}
 {{- $flag := . | trimPrefix "--" | splitList "=" | first }}
 {{- with get $values $flag }}

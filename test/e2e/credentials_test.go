@@ -6,10 +6,13 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
@@ -70,7 +73,33 @@ func badKubeconfigs(s *scope, cluster, other, canary string) map[string]struct{ 
 		"wrong CA":            {foreign, "not signed by the kubeconfig's certificate authority"},
 		"expired certificate": {string(s.kubeconfigOf(cluster, expired)), ""},
 		"bad token":           {withUser(good, "token: "+canary), ""},
+		"expired token":       {withUser(good, "token: "+expiredToken(s, cluster)), ""},
 	}
+}
+
+// expiredToken is a ServiceAccount's token that the cluster signed and that ran
+// out an hour ago. None that can be asked for is as short-lived as a test.
+func expiredToken(s *scope, cluster string) string {
+	s.Helper()
+	data, err := os.ReadFile(filepath.Join(s.fleet.Managed(cluster).Dir(), "service-account.key"))
+	if err != nil {
+		s.Fatal(err)
+	}
+	key, err := jwt.ParseECPrivateKeyFromPEM(data)
+	if err != nil {
+		s.Fatal(err)
+	}
+	const issuer = "https://kubernetes.default.svc"
+	ago := func(d time.Duration) int64 { return time.Now().Add(-d).Unix() }
+	token, err := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{
+		"iss": issuer, "aud": []string{issuer}, "sub": "system:serviceaccount:default:default",
+		"iat": ago(3 * time.Hour), "nbf": ago(3 * time.Hour), "exp": ago(time.Hour),
+		"kubernetes.io": map[string]any{"namespace": "default", "serviceaccount": map[string]any{"name": "default", "uid": "none"}},
+	}).SignedString(key)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return token
 }
 
 // TestBadCredentials: whatever is wrong with a kubeconfig, it says nothing about

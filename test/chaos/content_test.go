@@ -252,10 +252,12 @@ func (e *environment) views(ctx context.Context, replica string) (string, error)
 // uids are those of all that users have made, and of what was made for them.
 func (e *environment) uids(t *testing.T) string {
 	t.Helper()
-	result, err := e.fleet.Kubectl(t.Context(), "get", "sveltosclusters,clustersets,clusterprofiles,clustersummaries", "-A",
-		"-o", "jsonpath={range .items[*]}{.kind} {.metadata.namespace}/{.metadata.name} {.metadata.uid} {.metadata.creationTimestamp}{\"\\n\"}{end}")
-	if err != nil {
-		t.Fatal(err)
-	}
+	var result fleet.Result
+	// A host that was restarted takes a moment to find Muster available.
+	eventually(t, "all objects can be read through the host", convergence, func(ctx context.Context) (err error) {
+		result, err = e.fleet.Kubectl(ctx, "get", "sveltosclusters,clustersets,clusterprofiles,clustersummaries", "-A",
+			"-o", "jsonpath={range .items[*]}{.kind} {.metadata.namespace}/{.metadata.name} {.metadata.uid} {.metadata.creationTimestamp}{\"\\n\"}{end}")
+		return err
+	})
 	return result.Stdout
 }

@@ -42,6 +42,7 @@ type environment struct {
 	fleet   *fleet.Fleet
 	random  *rand.Rand
 	history *history
+	starts  [][2]time.Time // of the host's API server, from and to
 	host    kubernetes.Interface
 	// managed has clients of the managed clusters, past their proxies, replicas
 	// those of each replica, past the host.

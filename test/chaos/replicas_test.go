@@ -41,6 +41,9 @@ func TestReplicas(t *testing.T) {
 		t.Run(fmt.Sprintf("leader is cut off from the host %d", round), e.testCutFromHost)
 		t.Run(fmt.Sprintf("leader is cut off from etcd %d", round), e.testCutFromEtcd)
 		t.Run(fmt.Sprintf("member of etcd is killed %d", round), e.testMember)
+		t.Run(fmt.Sprintf("quorum of etcd is lost %d", round), e.testQuorum)
+		t.Run(fmt.Sprintf("host is restarted %d", round), e.testHostRestart)
+		t.Run(fmt.Sprintf("lease is deleted and edited %d", round), e.testLease)
 		t.Run(fmt.Sprintf("scale %d", round), e.testScale)
 		if t.Failed() {
 			break

@@ -23,6 +23,7 @@ import (
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
+	"github.com/muster-project/muster/pkg/controllers/backoff"
 	"github.com/muster-project/muster/pkg/controllers/clusterref"
 	"github.com/muster-project/muster/pkg/controllers/conflict"
 )
@@ -44,7 +45,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, hos
 	}
 	return ctrl.NewControllerManagedBy(mgr).Named("clustersummary").
 		For(&configv1beta1.ClusterSummary{}).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 20}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 20, RateLimiter: backoff.Limiter[reconcile.Request]()}).
 		WatchesRawSource(r.Trigger).
 		WatchesRawSource(source.Kind(mgr.GetCache(), &libv1beta1.SveltosCluster{}, r.onCluster())).
 		WatchesRawSource(r.onSource(host, configv1beta1.SourceKindConfigMap)).

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/muster-project/muster/pkg/controllers/brief"
 	"github.com/muster-project/muster/pkg/controllers/clusterset"
 	"github.com/muster-project/muster/pkg/controllers/clustersummary"
 	"github.com/muster-project/muster/pkg/controllers/profile"
@@ -60,7 +61,7 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 	if err != nil {
 		return nil, err
 	}
-	recorder := host.GetEventRecorder("muster")
+	recorder := brief.Events(host.GetEventRecorder("muster"))
 	p.clusters = &sveltoscluster.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: recorder, Forget: connections.Forget,
 		Trigger: trigger.New[reconcile.Request](), Brake: brake, ForgetInventories: p.forgetInventories,

@@ -13,6 +13,7 @@ import (
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
+	"github.com/muster-project/muster/pkg/controllers/brief"
 	"github.com/muster-project/muster/pkg/controllers/clusterref"
 	"github.com/muster-project/muster/pkg/controllers/reach"
 	"github.com/muster-project/muster/pkg/deploy"
@@ -242,9 +243,4 @@ func message(err error) *string {
 	return ptr.To(bounded(err.Error()))
 }
 
-func bounded(text string) string {
-	if len(text) <= maxMessage {
-		return text
-	}
-	return text[:maxMessage] + " …"
-}
+func bounded(text string) string { return brief.Text(text, maxMessage) }

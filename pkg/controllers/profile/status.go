@@ -13,11 +13,17 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
+	"github.com/muster-project/muster/pkg/controllers/brief"
 	"github.com/muster-project/muster/pkg/controllers/clusterref"
 )
 
-// maxListed bounds the lists in a status; the count beside them is complete.
-const maxListed = 500
+const (
+	// maxListed bounds the lists in a status; the count beside them is complete.
+	maxListed = 500
+	// maxFailure bounds what each failed cluster says, in bytes: all of them have
+	// to fit into what etcd takes. The cluster's own summary says more.
+	maxFailure = 512
+)
 
 // desiredStatus is what a profile's status says, given where it matches and how
 // far its summaries are.
@@ -53,7 +59,7 @@ func failedClusters(summaries []configv1beta1.ClusterSummary) []configv1beta1.Fa
 		}
 		failed = append(failed, configv1beta1.FailedCluster{
 			ClusterRef:      clusterref.Object(clusterref.OfSummary(&summaries[i])),
-			FailureMessage:  ready.Message,
+			FailureMessage:  brief.Text(ready.Message, maxFailure),
 			LastFailureTime: &ready.LastTransitionTime,
 		})
 	}

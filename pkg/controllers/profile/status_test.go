@@ -154,3 +154,18 @@ func TestOneTimeKeepsItsRevision(t *testing.T) {
 		})
 	}
 }
+
+func TestManyLongFailuresFitIntoAnObject(t *testing.T) {
+	var summaries []configv1beta1.ClusterSummary
+	for i := range 2 * maxListed {
+		summaries = append(summaries, withReady(fmt.Sprintf("cluster%04d", i), metav1.ConditionFalse, configv1beta1.ReasonFailed, strings.Repeat("x", 4096)))
+	}
+	failed := failedClusters(summaries)
+	size := 0
+	for _, f := range failed {
+		size += len(f.FailureMessage)
+	}
+	if len(failed) != maxListed || size > 512<<10 {
+		t.Errorf("%d failed clusters say %d bytes, want %d that leave room in an object", len(failed), size, maxListed)
+	}
+}

@@ -26,6 +26,7 @@ import (
 	"github.com/muster-project/muster/pkg/deploy"
 	"github.com/muster-project/muster/pkg/deploy/inventory"
 	"github.com/muster-project/muster/pkg/deploy/release"
+	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/fleet"
 	"github.com/muster-project/muster/pkg/selection"
 )
@@ -34,8 +35,11 @@ import (
 type parts struct {
 	*Dependencies
 	setChanges *trigger.Source[selection.SetKey]
-	workers    *fleet.Workers
-	prober     *fleet.Prober
+	// revisions remembers what it has written or read: a store of this term's own,
+	// because in another replica's term any of it may have been deleted.
+	revisions *revision.Store
+	workers   *fleet.Workers
+	prober    *fleet.Prober
 
 	clusters  *sveltoscluster.Reconciler
 	sets      *clusterset.Reconciler
@@ -47,6 +51,7 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 	p := &parts{
 		Dependencies: d,
 		setChanges:   trigger.New[selection.SetKey](),
+		revisions:    revision.NewStore(d.Records),
 		workers:      fleet.NewWorkers(fleet.WorkersOptions{}),
 	}
 	connections := fleet.NewClusters(fleet.Options{
@@ -74,7 +79,7 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 	}
 	p.profiles = &profile.Reconciler{
 		Client: mgr.GetClient(), Members: d.Index, WaitCurrent: d.WaitCurrent,
-		Revisions: d.Revisions, Events: recorder, Now: time.Now,
+		Revisions: p.revisions, Events: recorder, Now: time.Now,
 	}
 	p.summaries = p.newSummaries(mgr, host, connections, recorder)
 	return p, nil
@@ -88,7 +93,7 @@ func (p *parts) newSummaries(mgr manager.Manager, host cluster.Cluster, connecti
 			Charts:      release.NewManager(release.Options{Mirror: p.Mirror}),
 			OwnerExists: p.ownerExists(mgr),
 		}),
-		Inventories: p.Inventories, Revisions: p.Revisions, Renderer: p.Renderer,
+		Inventories: p.Inventories, Revisions: p.revisions, Renderer: p.Renderer,
 		Strays: p.Elected,
 		Events: recorder, Trigger: trigger.New[reconcile.Request](), Now: time.Now,
 	})

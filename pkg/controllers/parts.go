@@ -78,7 +78,7 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 		WaitCurrent: d.WaitCurrent, Halted: brake.Halted, Events: recorder,
 	}
 	p.profiles = &profile.Reconciler{
-		Client: mgr.GetClient(), Members: d.Index, WaitCurrent: d.WaitCurrent,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Members: d.Index, WaitCurrent: d.WaitCurrent,
 		Revisions: p.revisions, Events: recorder, Now: time.Now,
 	}
 	p.summaries = p.newSummaries(mgr, host, connections, recorder)

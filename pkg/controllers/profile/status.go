@@ -5,6 +5,7 @@ package profile
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,9 +26,9 @@ const (
 	maxFailure = 512
 )
 
-// desiredStatus is what a profile's status says, given where it matches and how
-// far its summaries are.
-func desiredStatus(p profile, m matching, summaries []configv1beta1.ClusterSummary) configv1beta1.ProfileStatus {
+// desiredStatus is what a profile's status says, given where it matches, how far
+// its summaries are, and why they are not what they should be.
+func desiredStatus(p profile, m matching, summaries []configv1beta1.ClusterSummary, failed error) configv1beta1.ProfileStatus {
 	status := *p.status.DeepCopy()
 	status.ObservedGeneration = p.GetGeneration()
 	status.MatchingClusters = nil
@@ -41,7 +42,7 @@ func desiredStatus(p profile, m matching, summaries []configv1beta1.ClusterSumma
 		condition.ObservedGeneration = p.GetGeneration()
 		meta.SetStatusCondition(&status.Conditions, condition)
 	}
-	set(readyCondition(m, summaries))
+	set(readyCondition(m, summaries, failed))
 	set(resolvedCondition(configv1beta1.ConditionSetsResolved, configv1beta1.ReasonSetMissing, m.unresolvedSets,
 		"%s %s: missing, being deleted, or not evaluated yet. The clusters that the profile has because of it stay as they are."))
 	set(resolvedCondition(configv1beta1.ConditionClustersResolved, configv1beta1.ReasonClusterMissing, m.missingClusters,
@@ -71,10 +72,13 @@ func failedClusters(summaries []configv1beta1.ClusterSummary) []configv1beta1.Fa
 
 // readyCondition is true when every matching cluster has everything and no
 // other cluster has anything left.
-func readyCondition(m matching, summaries []configv1beta1.ClusterSummary) metav1.Condition {
+func readyCondition(m matching, summaries []configv1beta1.ClusterSummary, failed error) metav1.Condition {
 	condition := metav1.Condition{Type: configv1beta1.ConditionReady, Status: metav1.ConditionFalse}
 	provisioned, withdrawing := 0, 0
 	var firstFailure string
+	if refused := (*refusedError)(nil); errors.As(failed, &refused) {
+		firstFailure = refused.Error()
+	}
 	for i := range summaries {
 		ready := meta.FindStatusCondition(summaries[i].Status.Conditions, configv1beta1.ConditionReady)
 		switch {

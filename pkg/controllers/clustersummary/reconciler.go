@@ -122,7 +122,7 @@ func (r *Reconciler) reconcileNormal(ctx context.Context, summary *configv1beta1
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	last, dirty := r.memory.last(name)
+	last, dirty := r.memory.last(name, summary.UID)
 	verdict, retry := decide(situation{
 		summary: summary, cluster: cluster, fingerprint: print, last: last, dirty: dirty, now: r.Now(),
 	})
@@ -158,8 +158,8 @@ func (r *Reconciler) reconcileDelete(ctx context.Context, summary *configv1beta1
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	last, _ := r.memory.last(client.ObjectKeyFromObject(summary))
-	if !withdrawal || (last != nil && last.withdrawn && last.uid == summary.UID) {
+	last, _ := r.memory.last(client.ObjectKeyFromObject(summary), summary.UID)
+	if !withdrawal || (last != nil && last.withdrawn) {
 		return reconcile.Result{}, r.patchFinalizer(ctx, summary, controllerutil.RemoveFinalizer)
 	}
 	return r.keepWithdrawing(ctx, summary, cluster, last)

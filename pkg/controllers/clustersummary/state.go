@@ -89,15 +89,20 @@ func (m *memory) of(name types.NamespacedName) *remembered {
 	return m.summaries[name]
 }
 
-// last returns how the last job ended, or nil, and whether a source has changed
-// since it began.
-func (m *memory) last(name types.NamespacedName) (*outcome, bool) {
+// last returns how the last job of the summary with this UID ended, or nil, and
+// whether a source has changed since it began. What was withdrawn for one of the
+// same name would otherwise pass for what was deployed for its successor.
+func (m *memory) last(name types.NamespacedName, uid types.UID) (*outcome, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if known := m.summaries[name]; known != nil {
-		return known.outcome, known.dirty
+	known := m.summaries[name]
+	switch {
+	case known == nil:
+		return nil, false
+	case known.outcome != nil && known.outcome.uid != uid:
+		return nil, known.dirty
 	}
-	return nil, false
+	return known.outcome, known.dirty
 }
 
 // begin notes that a job is about to read its sources: what changes from here on
@@ -150,7 +155,7 @@ func (m *memory) end(name types.NamespacedName, o outcome) {
 	known := m.of(name)
 	if o.failed() {
 		o.failures = 1
-		if known.outcome != nil && known.outcome.fingerprint == o.fingerprint {
+		if known.outcome != nil && known.outcome.uid == o.uid && known.outcome.fingerprint == o.fingerprint {
 			o.failures += known.outcome.failures
 		}
 	}

@@ -22,11 +22,13 @@ import (
 	"github.com/muster-project/muster/pkg/fleet"
 )
 
-// submit hands the summary's work to the cluster's own worker. What the worker
-// does is decided when it begins, from what is stored then.
-func (r *Reconciler) submit(ctx context.Context, ref fleet.Ref, name types.NamespacedName, fingerprint string) {
+// submit hands the summary's work to the cluster's own worker, whose end wakes
+// the reconciler. What the worker does is decided when it begins, from what is
+// stored then. It returns false if the worker does not take any more: nothing
+// wakes the reconciler then.
+func (r *Reconciler) submit(ctx context.Context, ref fleet.Ref, name types.NamespacedName, fingerprint string) bool {
 	if !r.memory.activate(name, fingerprint) {
-		return
+		return true
 	}
 	accepted := r.Workers.Submit(ref, name.String(), func(ctx context.Context) {
 		// Also after a panic, which the worker survives.
@@ -38,6 +40,7 @@ func (r *Reconciler) submit(ctx context.Context, ref fleet.Ref, name types.Names
 		r.memory.deactivate(name)
 		klog.FromContext(ctx).Info("The cluster's queue is full, the summary waits", "cluster", ref)
 	}
+	return accepted
 }
 
 // work makes one pass for a summary, and remembers how it ended.

@@ -126,8 +126,8 @@ func (r *Reconciler) reconcileNormal(ctx context.Context, summary *configv1beta1
 	verdict, retry := decide(situation{
 		summary: summary, cluster: cluster, fingerprint: print, last: last, dirty: dirty, now: r.Now(),
 	})
-	if verdict == verdictWork {
-		r.submit(ctx, clusterref.OfSummary(summary), name, print)
+	if verdict == verdictWork && !r.submit(ctx, clusterref.OfSummary(summary), name, print) {
+		retry = queueRetry
 	}
 	if err := r.writeStatus(ctx, summary, cluster, verdict, last); err != nil {
 		return reconcile.Result{}, err
@@ -180,8 +180,10 @@ func (r *Reconciler) keepWithdrawing(ctx context.Context, summary *configv1beta1
 			if err != nil {
 				return reconcile.Result{}, err
 			}
-			r.submit(ctx, clusterref.OfSummary(summary), client.ObjectKeyFromObject(summary), print)
-			retry = lastRetry
+			retry = 0
+			if !r.submit(ctx, clusterref.OfSummary(summary), client.ObjectKeyFromObject(summary), print) {
+				retry = queueRetry
+			}
 		}
 	}
 	if err := r.writeStatus(ctx, summary, cluster, verdict, last); err != nil {

@@ -15,6 +15,9 @@ import (
 const (
 	firstRetry = time.Second
 	lastRetry  = time.Minute
+	// queueRetry is the pause before a summary asks again for a place in its
+	// cluster's queue, in which a thousand others stand.
+	queueRetry = 5 * time.Second
 )
 
 // outcome is how the last job of a summary ended.

@@ -93,8 +93,7 @@ func (p *parts) newSummaries(mgr manager.Manager, host cluster.Cluster, connecti
 			Charts:      release.NewManager(release.Options{Mirror: p.Mirror}),
 			OwnerExists: p.ownerExists(mgr),
 		}),
-		Inventories: p.Inventories, Revisions: p.revisions, Renderer: p.Renderer,
-		Strays: p.Elected,
+		Revisions: p.revisions, Renderer: p.Renderer, Strays: p.Elected,
 		Events: recorder, Trigger: trigger.New[reconcile.Request](), Now: time.Now,
 	})
 }

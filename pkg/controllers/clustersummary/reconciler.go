@@ -40,13 +40,12 @@ type Options struct {
 	Client client.Client
 	Live   client.Reader
 	// Host reads ConfigMaps and Secrets of the host, not through a cache.
-	Host        client.Reader
-	Clusters    *fleet.Clusters
-	Workers     *fleet.Workers
-	Deployer    *deploy.Deployer
-	Inventories *inventory.Store
-	Revisions   *revision.Store
-	Renderer    *render.Renderer
+	Host      client.Reader
+	Clusters  *fleet.Clusters
+	Workers   *fleet.Workers
+	Deployer  *deploy.Deployer
+	Revisions *revision.Store
+	Renderer  *render.Renderer
 	// Strays says that there may be objects which a former leader's last writes
 	// have left: they are looked for in the first job of each summary. A server
 	// that is alone has no such leader, and asks clusters nothing.
@@ -240,12 +239,12 @@ func (r *Reconciler) SourceChanged(kind string, name types.NamespacedName) {
 }
 
 // profile reports whether a profile exists, and whether it is being deleted.
-func (r *Reconciler) profile(ctx context.Context, owner inventory.OwnerKey) (exists, deleting bool, err error) {
+func (r *Reconciler) profile(ctx context.Context, from client.Reader, owner inventory.OwnerKey) (exists, deleting bool, err error) {
 	var object client.Object = &configv1beta1.ClusterProfile{}
 	if owner.Kind == configv1beta1.KindProfile {
 		object = &configv1beta1.Profile{}
 	}
-	err = r.Client.Get(ctx, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}, object)
+	err = from.Get(ctx, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}, object)
 	if apierrors.IsNotFound(err) {
 		return false, false, nil
 	}

@@ -104,14 +104,13 @@ func (p *process) assemble(ctx context.Context, o options.CompletedOptions, host
 	selections := selection.NewIndex()
 	feed := index.New(selections, p.client, feedOptions)
 	store := records.NewStore(p.client, o.Prefix(), encryption, gate.Epoch)
-	revisions := revision.NewStore(store)
 	inventories := inventory.NewStore(inventory.OnRecords(store))
 
 	server, err := (&apiserver.Config{GenericConfig: config, ExtraConfig: apiserver.ExtraConfig{
 		Selections:      feed,
 		SelectionsReady: feed.ReadyCheck(),
 		Storage:         p.storage,
-		Revisions:       shown.New(revisions),
+		Revisions:       shown.New(revision.NewStore(store)),
 		Inventories:     inventories,
 		Gatherers:       []prometheus.Gatherer{ctrlmetrics.Registry, prometheus.DefaultGatherer},
 	}}).Complete().New()
@@ -134,7 +133,6 @@ func (p *process) assemble(ctx context.Context, o options.CompletedOptions, host
 		Index:       selections,
 		WaitCurrent: feed.WaitCurrent,
 		Records:     store,
-		Revisions:   revisions,
 		Inventories: inventories,
 		Renderer:    &render.Renderer{Templates: scripts},
 		Mirror:      o.Mirrors.Resolve,

@@ -32,7 +32,6 @@ import (
 	"github.com/muster-project/muster/pkg/controllers/reach"
 	"github.com/muster-project/muster/pkg/controllers/term"
 	"github.com/muster-project/muster/pkg/deploy/inventory"
-	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/fleet"
 	"github.com/muster-project/muster/pkg/render"
 	"github.com/muster-project/muster/pkg/selection"
@@ -64,10 +63,9 @@ type Dependencies struct {
 	// revision; a term begins with that.
 	WaitCurrent func(context.Context) (int64, error)
 
-	// Records hold the two below, and what a term that was killed has left half
-	// written.
+	// Records hold the revisions of profiles, the inventories, and what a term that
+	// was killed has left half written.
 	Records     *records.Store
-	Revisions   *revision.Store
 	Inventories *inventory.Store
 	Renderer    *render.Renderer
 	// Mirror maps the URL of a chart repository to the one to fetch from.

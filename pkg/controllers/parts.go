@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/muster-project/muster/pkg/controllers/brief"
 	"github.com/muster-project/muster/pkg/controllers/clusterset"
 	"github.com/muster-project/muster/pkg/controllers/clustersummary"
 	"github.com/muster-project/muster/pkg/controllers/profile"
@@ -25,6 +26,7 @@ import (
 	"github.com/muster-project/muster/pkg/deploy"
 	"github.com/muster-project/muster/pkg/deploy/inventory"
 	"github.com/muster-project/muster/pkg/deploy/release"
+	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/fleet"
 	"github.com/muster-project/muster/pkg/selection"
 )
@@ -33,8 +35,11 @@ import (
 type parts struct {
 	*Dependencies
 	setChanges *trigger.Source[selection.SetKey]
-	workers    *fleet.Workers
-	prober     *fleet.Prober
+	// revisions remembers what it has written or read: a store of this term's own,
+	// because in another replica's term any of it may have been deleted.
+	revisions *revision.Store
+	workers   *fleet.Workers
+	prober    *fleet.Prober
 
 	clusters  *sveltoscluster.Reconciler
 	sets      *clusterset.Reconciler
@@ -46,6 +51,7 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 	p := &parts{
 		Dependencies: d,
 		setChanges:   trigger.New[selection.SetKey](),
+		revisions:    revision.NewStore(d.Records),
 		workers:      fleet.NewWorkers(fleet.WorkersOptions{}),
 	}
 	connections := fleet.NewClusters(fleet.Options{
@@ -60,7 +66,7 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 	if err != nil {
 		return nil, err
 	}
-	recorder := host.GetEventRecorder("muster")
+	recorder := brief.Events(host.GetEventRecorder("muster"))
 	p.clusters = &sveltoscluster.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: recorder, Forget: connections.Forget,
 		Trigger: trigger.New[reconcile.Request](), Brake: brake, ForgetInventories: p.forgetInventories,
@@ -72,8 +78,8 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 		WaitCurrent: d.WaitCurrent, Halted: brake.Halted, Events: recorder,
 	}
 	p.profiles = &profile.Reconciler{
-		Client: mgr.GetClient(), Members: d.Index, WaitCurrent: d.WaitCurrent,
-		Revisions: d.Revisions, Events: recorder, Now: time.Now,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Members: d.Index, WaitCurrent: d.WaitCurrent,
+		Revisions: p.revisions, Events: recorder, Now: time.Now,
 	}
 	p.summaries = p.newSummaries(mgr, host, connections, recorder)
 	return p, nil
@@ -87,8 +93,7 @@ func (p *parts) newSummaries(mgr manager.Manager, host cluster.Cluster, connecti
 			Charts:      release.NewManager(release.Options{Mirror: p.Mirror}),
 			OwnerExists: p.ownerExists(mgr),
 		}),
-		Inventories: p.Inventories, Revisions: p.Revisions, Renderer: p.Renderer,
-		Strays: p.Elected,
+		Revisions: p.revisions, Renderer: p.Renderer, Strays: p.Elected,
 		Events: recorder, Trigger: trigger.New[reconcile.Request](), Now: time.Now,
 	})
 }

@@ -54,13 +54,21 @@ func (a *applier) apply(ctx context.Context, s objectStep) (applied, error) {
 		return applied{}, conflict // it says all of it
 	}
 	if err != nil {
-		return applied{}, fmt.Errorf("applying %s to %s: %w", s.key, a.cluster.Ref, mask.Error(err, mask.Values(s.content)))
+		return applied{}, fmt.Errorf("applying %s to %s: %w", s.key, a.cluster.Ref, mask.Error(err, secretsOf(s)))
 	}
 	if isCRD(s.key) {
 		// Whoever else asks for the kind shall not be told that there is none.
 		a.cluster.Mapper.Reset()
 	}
 	return result, nil
+}
+
+// secretsOf are the strings that no error about an object may quote.
+func secretsOf(s objectStep) []string {
+	if s.source.Kind == "Secret" {
+		return mask.Content(s.content)
+	}
+	return mask.Values(s.content)
 }
 
 // applyServed applies an object, once its kind is served.

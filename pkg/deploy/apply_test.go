@@ -108,6 +108,26 @@ func TestDeployMasksSecrets(t *testing.T) {
 	}
 }
 
+// An object of another kind can come from a Secret as well.
+func TestDeployMasksWhatASecretHolds(t *testing.T) {
+	b := newBench(t)
+	b.wire.intercept = func(req wireRequest) *apierrors.StatusError {
+		if req.Method != http.MethodPatch {
+			return nil
+		}
+		return apierrors.NewBadRequest(`ConfigMap "c" is invalid: data.p: Invalid value: "correct horse"`)
+	}
+	o := object(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, namespace: apps}\ndata: {p: correct horse}\n")
+	o.Source.Kind = "Secret"
+	err := b.deploy(Request{Objects: resources(o)}).Features[Resources].Err
+	if !apierrors.IsBadRequest(err) {
+		t.Fatalf("error %v", err)
+	}
+	if strings.Contains(err.Error(), "correct horse") || !strings.Contains(err.Error(), `ConfigMap "c" is invalid: data.p`) {
+		t.Errorf("the error says %v", err)
+	}
+}
+
 // with puts an object in front of the first list.
 func (r Request) with(o Object) Request {
 	r.Objects[0].Objects = append([]Object{o}, r.Objects[0].Objects...)

@@ -6,7 +6,6 @@ package registry
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metatable "k8s.io/apimachinery/pkg/api/meta/table"
@@ -126,14 +125,6 @@ func Since(t *metav1.Time) string {
 		return ""
 	}
 	return metatable.ConvertToHumanReadableDateType(*t)
-}
-
-// Timestamp prints a point in time for people, in the server's own zone.
-func Timestamp(t *metav1.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.Local().Format(time.DateTime)
 }
 
 // TrueOrBlank is a cell of a condition of which only the one case matters.

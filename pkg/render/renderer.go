@@ -64,25 +64,19 @@ type Renderer struct {
 	Templates Templates
 }
 
-// TemplateData returns the data that templates see: .Cluster is the whole cluster object.
-// .KubeadmControlPlane and .InfrastructureProvider are nil, as for every cluster that
-// Cluster API did not make, so that templates can ask for them.
+// TemplateData returns the data that templates see: .Cluster is the whole cluster object,
+// .ClusterNamespace and .ClusterName are its namespace and name, by which upstream's
+// documentation has the names of references written. .KubeadmControlPlane and
+// .InfrastructureProvider are nil, as for every cluster that Cluster API did not make, so
+// that templates can ask for them.
 func TemplateData(cluster map[string]any) map[string]any {
-	return map[string]any{
-		"Cluster":                cluster,
-		"KubeadmControlPlane":    nil,
-		"InfrastructureProvider": nil,
-	}
-}
-
-// ReferenceData returns the data that templates in the names and namespaces of references
-// see: .Cluster as in TemplateData, and its .ClusterNamespace and .ClusterName.
-func ReferenceData(cluster map[string]any) map[string]any {
 	u := unstructured.Unstructured{Object: cluster}
 	return map[string]any{
-		"Cluster":          cluster,
-		"ClusterNamespace": u.GetNamespace(),
-		"ClusterName":      u.GetName(),
+		"Cluster":                cluster,
+		"ClusterNamespace":       u.GetNamespace(),
+		"ClusterName":            u.GetName(),
+		"KubeadmControlPlane":    nil,
+		"InfrastructureProvider": nil,
 	}
 }
 

@@ -28,7 +28,7 @@ func TestString(t *testing.T) {
 
 func TestReferenceNames(t *testing.T) {
 	r := newRenderer(t)
-	data := ReferenceData(map[string]any{"metadata": map[string]any{
+	data := TemplateData(map[string]any{"metadata": map[string]any{
 		"name": "cluster1", "namespace": "civo", "labels": map[string]any{"env": "a&b"},
 	}})
 	for text, want := range map[string]string{

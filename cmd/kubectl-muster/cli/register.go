@@ -98,6 +98,9 @@ func (r *registration) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := r.checkExisting(ctx, clients, namespace); err != nil {
+		return err
+	}
 	if err := ensureNamespace(ctx, clients, namespace); err != nil {
 		return err
 	}
@@ -143,6 +146,29 @@ func (r *registration) check(namespace string) (labels.Set, []byte, error) {
 		return nil, nil, fmt.Errorf("%s cannot be used: %w", r.kubeconfig, err)
 	}
 	return set, kubeconfig, nil
+}
+
+// checkExisting refuses to store a kubeconfig that a registration would not use.
+func (r *registration) checkExisting(ctx context.Context, clients *clients, namespace string) error {
+	existing, err := clients.muster.LibV1beta1().SveltosClusters(namespace).Get(ctx, r.cluster, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading SveltosCluster %s/%s: %w", namespace, r.cluster, err)
+	}
+	spec := &existing.Spec
+	if !hasOwnSecret(existing) || spec.WorkloadIdentity != nil || (spec.KubeconfigKeyName != "" && spec.KubeconfigKeyName != kubeconfigKey) {
+		return fmt.Errorf("SveltosCluster %s/%s is not registered with what \"register\" stores: change it where it is, "+
+			"or take kubeconfigName, kubeconfigKeyName and workloadIdentity from its spec first", namespace, r.cluster)
+	}
+	return nil
+}
+
+// hasOwnSecret says whether a cluster's kubeconfig is in the Secret that
+// "register cluster" makes, and not in one that somebody else looks after.
+func hasOwnSecret(cluster *libv1beta1.SveltosCluster) bool {
+	return cluster.Spec.KubeconfigName == "" || cluster.Spec.KubeconfigName == cluster.Name+libv1beta1.KubeconfigSecretSuffix
 }
 
 func ensureNamespace(ctx context.Context, clients *clients, name string) error {
@@ -241,14 +267,18 @@ func newDeregister(streams genericiooptions.IOStreams) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "cluster --namespace NAMESPACE --cluster NAME",
 		Short: "Remove a cluster from the fleet",
-		Long: "Remove a cluster from the fleet: delete its SveltosCluster and the Secret with its kubeconfig. " +
+		Long: "Remove a cluster from the fleet: delete its SveltosCluster and the Secret that \"register\" made for it. " +
 			"What profiles deployed to it stays there; to have it withdrawn first, make the cluster stop matching and wait.",
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			if cluster == "" || *flags.Namespace == "" {
 				return errors.New("--namespace and --cluster are required")
 			}
-			return deregisterCluster(command.Context(), streams, flags, *flags.Namespace, cluster)
+			clients, err := connect(flags)
+			if err != nil {
+				return err
+			}
+			return deregisterCluster(command.Context(), streams, clients, *flags.Namespace, cluster)
 		},
 	}
 	flags.AddFlags(command.Flags())
@@ -257,11 +287,7 @@ func newDeregister(streams genericiooptions.IOStreams) *cobra.Command {
 	return deregister
 }
 
-func deregisterCluster(ctx context.Context, streams genericiooptions.IOStreams, flags *genericclioptions.ConfigFlags, namespace, name string) error {
-	clients, err := connect(flags)
-	if err != nil {
-		return err
-	}
+func deregisterCluster(ctx context.Context, streams genericiooptions.IOStreams, clients *clients, namespace, name string) error {
 	clusters := clients.muster.LibV1beta1().SveltosClusters(namespace)
 	cluster, err := clusters.Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
@@ -271,13 +297,15 @@ func deregisterCluster(ctx context.Context, streams genericiooptions.IOStreams, 
 	if err := clusters.Delete(ctx, name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &cluster.UID}}); err != nil {
 		return fmt.Errorf("deleting SveltosCluster %s/%s: %w", namespace, name, err)
 	}
-	secret := name + libv1beta1.KubeconfigSecretSuffix
-	if cluster.Spec.KubeconfigName != "" {
-		secret = cluster.Spec.KubeconfigName
-	}
-	err = clients.host.CoreV1().Secrets(namespace).Delete(ctx, secret, metav1.DeleteOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("the cluster is deregistered, but deleting Secret %s/%s failed: %w", namespace, secret, err)
+	if hasOwnSecret(cluster) {
+		secret := name + libv1beta1.KubeconfigSecretSuffix
+		err = clients.host.CoreV1().Secrets(namespace).Delete(ctx, secret, metav1.DeleteOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("the cluster is deregistered, but deleting Secret %s/%s failed: %w", namespace, secret, err)
+		}
+	} else {
+		// Other clusters may be registered with it.
+		fmt.Fprintf(streams.Out, "Secret %s/%s with the kubeconfig stays: it was not made by \"register\".\n", namespace, cluster.Spec.KubeconfigName)
 	}
 	fmt.Fprintf(streams.Out, "cluster %s deregistered from namespace %s; what was deployed to it stays there.\n", name, namespace)
 	return nil

@@ -51,10 +51,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, key selection.SetKey) (recon
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("reading %s: %w", key, err)
 	}
+	before := s.status.DeepCopy()
 	// The brake is persisted before anything is computed with it, so that every
 	// replica computes the same; the write wakes this reconciler again.
 	if condition := brakeCondition(s, r.Halted()); condition != nil {
-		before := s.status.DeepCopy()
 		if meta.SetStatusCondition(&s.status.Conditions, *condition) && isHalted(before) != isHalted(s.status) {
 			return reconcile.Result{}, r.write(ctx, key, s, before)
 		}
@@ -72,12 +72,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, key selection.SetKey) (recon
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("computing the selection of %s: %w", key, err)
 	}
-	status := withResult(s, result)
-	if apiequality.Semantic.DeepEqual(*s.status, status) {
+	*s.status = withResult(s, result)
+	if apiequality.Semantic.DeepEqual(before, s.status) {
 		return reconcile.Result{}, nil
 	}
-	before := s.status.DeepCopy()
-	*s.status = status
 	return reconcile.Result{}, r.write(ctx, key, s, before)
 }
 

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
+	"github.com/muster-project/muster/pkg/controllers/backoff"
 	"github.com/muster-project/muster/pkg/controllers/conflict"
 	"github.com/muster-project/muster/pkg/controllers/trigger"
 	"github.com/muster-project/muster/pkg/selection"
@@ -25,7 +26,7 @@ import (
 // for what the index does not look at.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, changes *trigger.Source[selection.SetKey]) error {
 	return builder.TypedControllerManagedBy[selection.SetKey](mgr).Named("clusterset").
-		WithOptions(controller.TypedOptions[selection.SetKey]{MaxConcurrentReconciles: 4}).
+		WithOptions(controller.TypedOptions[selection.SetKey]{MaxConcurrentReconciles: 4, RateLimiter: backoff.Limiter[selection.SetKey]()}).
 		WatchesRawSource(changes).
 		WatchesRawSource(onSpec(mgr, &libv1beta1.ClusterSet{}, libv1beta1.KindClusterSet)).
 		WatchesRawSource(onSpec(mgr, &libv1beta1.Set{}, libv1beta1.KindSet)).

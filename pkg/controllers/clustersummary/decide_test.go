@@ -116,7 +116,7 @@ func TestMemory(t *testing.T) {
 	b := types.NamespacedName{Namespace: "civo", Name: "b"}
 	config := sourceRef{kind: "ConfigMap", NamespacedName: types.NamespacedName{Namespace: "default", Name: "config"}}
 	dirty := func(m *memory, name types.NamespacedName) bool {
-		_, d := m.last(name)
+		_, d := m.last(name, "")
 		return d
 	}
 
@@ -172,17 +172,34 @@ func TestMemory(t *testing.T) {
 		failed := outcome{fingerprint: "x", err: errors.New("no")}
 		m.end(a, failed)
 		m.end(a, failed)
-		if last, _ := m.last(a); last.failures != 2 {
+		if last, _ := m.last(a, ""); last.failures != 2 {
 			t.Errorf("%d failures, want 2", last.failures)
 		}
 		failed.fingerprint = "y"
 		m.end(a, failed)
-		if last, _ := m.last(a); last.failures != 1 {
+		if last, _ := m.last(a, ""); last.failures != 1 {
 			t.Errorf("%d failures of something new, want 1", last.failures)
 		}
 		m.end(a, outcome{fingerprint: "y"})
-		if last, _ := m.last(a); last.failures != 0 {
+		if last, _ := m.last(a, ""); last.failures != 0 {
 			t.Errorf("%d failures after a success, want 0", last.failures)
+		}
+	})
+	t.Run("what was done for a summary is not done for its successor", func(t *testing.T) {
+		m := newMemory()
+		m.end(a, outcome{uid: "old", fingerprint: "x", withdrawn: true})
+		if last, _ := m.last(a, "old"); last == nil || !last.withdrawn {
+			t.Error("the end of the withdrawal was forgotten")
+		}
+		if last, _ := m.last(a, "new"); last != nil {
+			t.Errorf("what was withdrawn passes for the outcome %+v of a summary that was made again", last)
+		}
+		failed := outcome{uid: "old", fingerprint: "x", err: errors.New("no")}
+		m.end(a, failed)
+		failed.uid = "new"
+		m.end(a, failed)
+		if last, _ := m.last(a, "new"); last.failures != 1 {
+			t.Errorf("%d failures of a summary that was made again, want 1", last.failures)
 		}
 	})
 	t.Run("what is gone is forgotten", func(t *testing.T) {

@@ -7,11 +7,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
@@ -22,11 +24,13 @@ import (
 	"github.com/muster-project/muster/pkg/fleet"
 )
 
-// submit hands the summary's work to the cluster's own worker. What the worker
-// does is decided when it begins, from what is stored then.
-func (r *Reconciler) submit(ctx context.Context, ref fleet.Ref, name types.NamespacedName, fingerprint string) {
+// submit hands the summary's work to the cluster's own worker, whose end wakes
+// the reconciler. What the worker does is decided when it begins, from what is
+// stored then. It returns false if the worker does not take any more: nothing
+// wakes the reconciler then.
+func (r *Reconciler) submit(ctx context.Context, ref fleet.Ref, name types.NamespacedName, fingerprint string) bool {
 	if !r.memory.activate(name, fingerprint) {
-		return
+		return true
 	}
 	accepted := r.Workers.Submit(ref, name.String(), func(ctx context.Context) {
 		// Also after a panic, which the worker survives.
@@ -38,6 +42,7 @@ func (r *Reconciler) submit(ctx context.Context, ref fleet.Ref, name types.Names
 		r.memory.deactivate(name)
 		klog.FromContext(ctx).Info("The cluster's queue is full, the summary waits", "cluster", ref)
 	}
+	return accepted
 }
 
 // work makes one pass for a summary, and remembers how it ended.
@@ -58,6 +63,7 @@ func (r *Reconciler) work(ctx context.Context, name types.NamespacedName) {
 	}
 	if err == nil {
 		err = r.pass(ctx, name, summary, cluster, &o)
+		err = errors.Join(err, r.forgetGone(ctx, summary, cluster))
 	}
 	o.err = err
 	o.ended = r.Now()
@@ -65,6 +71,24 @@ func (r *Reconciler) work(ctx context.Context, name types.NamespacedName) {
 	if o.failed() {
 		klog.FromContext(ctx).Info("Deployment did not end well", "summary", name, "error", errors.Join(o.err, resultError(o.result)))
 	}
+}
+
+// forgetGone drops the inventory of a pass whose cluster was deregistered
+// meanwhile. All inventories of the cluster were dropped then; this one may have
+// been written afterwards, and nobody else would ever look at it.
+func (r *Reconciler) forgetGone(ctx context.Context, summary *configv1beta1.ClusterSummary, was *libv1beta1.SveltosCluster) error {
+	is, err := r.cluster(ctx, r.Client, summary)
+	if err == nil && is == nil {
+		is, err = r.cluster(ctx, r.Live, summary)
+	}
+	if err != nil || (is != nil && is.UID == was.UID) {
+		return err
+	}
+	owner, err := ownerOf(summary)
+	if err != nil {
+		return err
+	}
+	return r.Deployer.Forget(ctx, clusterref.OfSummary(summary), owner.Key())
 }
 
 // pass deploys or withdraws, as the summary asks for.
@@ -146,25 +170,40 @@ func (r *Reconciler) connect(ctx context.Context, cluster *libv1beta1.SveltosClu
 	if err != nil {
 		return deploy.Cluster{}, fmt.Errorf("asking %s who it is: %w", ref, err)
 	}
-	return deploy.Cluster{
-		Ref: ref, UID: cluster.UID, ID: id,
-		Config: connection.Config, Dynamic: connection.Dynamic,
-		Discovery: connection.Discovery, Mapper: connection.Mapper,
-	}, nil
+	return deploy.ClusterOf(connection, cluster.UID, id), nil
 }
 
 // wake makes other profiles' summaries due: something was taken over from them,
-// or let go to them.
+// or let go to them. Nothing else would tell them, so that they are looked up in
+// the cache, which answers also while etcd does not.
 func (r *Reconciler) wake(ctx context.Context, cluster fleet.Ref, owners []inventory.OwnerKey) {
-	for _, owner := range owners {
-		record, err := r.Inventories.Get(ctx, cluster, owner)
-		if err != nil || record == nil || record.Summary == "" {
+	if len(owners) == 0 {
+		return
+	}
+	summaries, err := r.summariesOf(ctx, cluster)
+	if err != nil {
+		klog.FromContext(ctx).Error(err, "Waking the profiles that something was taken over from, or let go to", "cluster", cluster, "profiles", owners)
+		return
+	}
+	for i := range summaries {
+		owner, err := ownerOf(&summaries[i])
+		if err != nil || !slices.Contains(owners, owner.Key()) {
 			continue
 		}
-		name := types.NamespacedName{Namespace: cluster.Namespace, Name: record.Summary}
+		name := client.ObjectKeyFromObject(&summaries[i])
 		r.memory.due(name)
 		r.Trigger.Trigger(reconcile.Request{NamespacedName: name})
 	}
+}
+
+// summariesOf reads the summaries of a cluster from the cache.
+func (r *Reconciler) summariesOf(ctx context.Context, cluster fleet.Ref) ([]configv1beta1.ClusterSummary, error) {
+	summaries := &configv1beta1.ClusterSummaryList{}
+	err := r.Client.List(ctx, summaries, client.InNamespace(cluster.Namespace), client.MatchingFields{clusterIndex: cluster.String()})
+	if err != nil {
+		return nil, fmt.Errorf("looking for the ClusterSummaries of %s: %w", cluster, err)
+	}
+	return summaries.Items, nil
 }
 
 // isWithdrawal tells a summary that the profile controller takes back, or whose
@@ -180,8 +219,12 @@ func (r *Reconciler) isWithdrawal(ctx context.Context, summary *configv1beta1.Cl
 	if err != nil {
 		return false, err
 	}
-	exists, deleting, err := r.profile(ctx, owner.Key())
-	return !exists || deleting, err
+	exists, deleting, err := r.profile(ctx, r.Client, owner.Key())
+	if err == nil && (!exists || deleting) {
+		// What follows deletes content: not because a cache is behind.
+		exists, deleting, err = r.profile(ctx, r.Live, owner.Key())
+	}
+	return err == nil && (!exists || deleting), err
 }
 
 // ownerOf is the profile that a summary belongs to.

@@ -40,13 +40,12 @@ type Options struct {
 	Client client.Client
 	Live   client.Reader
 	// Host reads ConfigMaps and Secrets of the host, not through a cache.
-	Host        client.Reader
-	Clusters    *fleet.Clusters
-	Workers     *fleet.Workers
-	Deployer    *deploy.Deployer
-	Inventories *inventory.Store
-	Revisions   *revision.Store
-	Renderer    *render.Renderer
+	Host      client.Reader
+	Clusters  *fleet.Clusters
+	Workers   *fleet.Workers
+	Deployer  *deploy.Deployer
+	Revisions *revision.Store
+	Renderer  *render.Renderer
 	// Strays says that there may be objects which a former leader's last writes
 	// have left: they are looked for in the first job of each summary. A server
 	// that is alone has no such leader, and asks clusters nothing.
@@ -122,12 +121,12 @@ func (r *Reconciler) reconcileNormal(ctx context.Context, summary *configv1beta1
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	last, dirty := r.memory.last(name)
+	last, dirty := r.memory.last(name, summary.UID)
 	verdict, retry := decide(situation{
 		summary: summary, cluster: cluster, fingerprint: print, last: last, dirty: dirty, now: r.Now(),
 	})
-	if verdict == verdictWork {
-		r.submit(ctx, clusterref.OfSummary(summary), name, print)
+	if verdict == verdictWork && !r.submit(ctx, clusterref.OfSummary(summary), name, print) {
+		retry = queueRetry
 	}
 	if err := r.writeStatus(ctx, summary, cluster, verdict, last); err != nil {
 		return reconcile.Result{}, err
@@ -158,8 +157,8 @@ func (r *Reconciler) reconcileDelete(ctx context.Context, summary *configv1beta1
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	last, _ := r.memory.last(client.ObjectKeyFromObject(summary))
-	if !withdrawal || (last != nil && last.withdrawn && last.uid == summary.UID) {
+	last, _ := r.memory.last(client.ObjectKeyFromObject(summary), summary.UID)
+	if !withdrawal || (last != nil && last.withdrawn) {
 		return reconcile.Result{}, r.patchFinalizer(ctx, summary, controllerutil.RemoveFinalizer)
 	}
 	return r.keepWithdrawing(ctx, summary, cluster, last)
@@ -180,8 +179,10 @@ func (r *Reconciler) keepWithdrawing(ctx context.Context, summary *configv1beta1
 			if err != nil {
 				return reconcile.Result{}, err
 			}
-			r.submit(ctx, clusterref.OfSummary(summary), client.ObjectKeyFromObject(summary), print)
-			retry = lastRetry
+			retry = 0
+			if !r.submit(ctx, clusterref.OfSummary(summary), client.ObjectKeyFromObject(summary), print) {
+				retry = queueRetry
+			}
 		}
 	}
 	if err := r.writeStatus(ctx, summary, cluster, verdict, last); err != nil {
@@ -238,12 +239,12 @@ func (r *Reconciler) SourceChanged(kind string, name types.NamespacedName) {
 }
 
 // profile reports whether a profile exists, and whether it is being deleted.
-func (r *Reconciler) profile(ctx context.Context, owner inventory.OwnerKey) (exists, deleting bool, err error) {
+func (r *Reconciler) profile(ctx context.Context, from client.Reader, owner inventory.OwnerKey) (exists, deleting bool, err error) {
 	var object client.Object = &configv1beta1.ClusterProfile{}
 	if owner.Kind == configv1beta1.KindProfile {
 		object = &configv1beta1.Profile{}
 	}
-	err = r.Client.Get(ctx, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}, object)
+	err = from.Get(ctx, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}, object)
 	if apierrors.IsNotFound(err) {
 		return false, false, nil
 	}

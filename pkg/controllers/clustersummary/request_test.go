@@ -101,6 +101,7 @@ func TestPolicyRefs(t *testing.T) {
 	}{
 		{name: "named", refs: []configv1beta1.PolicyRef{ref("default", "good")}, objects: 1},
 		{name: "without a namespace it is the cluster's", refs: []configv1beta1.PolicyRef{ref("", "mine")}, objects: 1},
+		{name: "names see what upstream shows them", refs: []configv1beta1.PolicyRef{ref("{{ .ClusterNamespace }}", `{{ if eq .ClusterName "cluster1" }}mine{{ end }}`)}, objects: 1},
 		{name: "names are templates", refs: []configv1beta1.PolicyRef{ref("{{ .Cluster.spec.data.where }}", "theirs")}, objects: 1},
 		{
 			name: "what comes before a missing source is kept, and the source is named",

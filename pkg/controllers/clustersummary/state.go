@@ -15,6 +15,9 @@ import (
 const (
 	firstRetry = time.Second
 	lastRetry  = time.Minute
+	// queueRetry is the pause before a summary asks again for a place in its
+	// cluster's queue, in which a thousand others stand.
+	queueRetry = 5 * time.Second
 )
 
 // outcome is how the last job of a summary ended.
@@ -89,15 +92,20 @@ func (m *memory) of(name types.NamespacedName) *remembered {
 	return m.summaries[name]
 }
 
-// last returns how the last job ended, or nil, and whether a source has changed
-// since it began.
-func (m *memory) last(name types.NamespacedName) (*outcome, bool) {
+// last returns how the last job of the summary with this UID ended, or nil, and
+// whether a source has changed since it began. What was withdrawn for one of the
+// same name would otherwise pass for what was deployed for its successor.
+func (m *memory) last(name types.NamespacedName, uid types.UID) (*outcome, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if known := m.summaries[name]; known != nil {
-		return known.outcome, known.dirty
+	known := m.summaries[name]
+	switch {
+	case known == nil:
+		return nil, false
+	case known.outcome != nil && known.outcome.uid != uid:
+		return nil, known.dirty
 	}
-	return nil, false
+	return known.outcome, known.dirty
 }
 
 // begin notes that a job is about to read its sources: what changes from here on
@@ -150,7 +158,7 @@ func (m *memory) end(name types.NamespacedName, o outcome) {
 	known := m.of(name)
 	if o.failed() {
 		o.failures = 1
-		if known.outcome != nil && known.outcome.fingerprint == o.fingerprint {
+		if known.outcome != nil && known.outcome.uid == o.uid && known.outcome.fingerprint == o.fingerprint {
 			o.failures += known.outcome.failures
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
+	"github.com/muster-project/muster/pkg/controllers/brief"
 	"github.com/muster-project/muster/pkg/controllers/clusterref"
 	"github.com/muster-project/muster/pkg/controllers/reach"
 	"github.com/muster-project/muster/pkg/deploy"
@@ -45,7 +46,7 @@ func desiredStatus(summary *configv1beta1.ClusterSummary, cluster *libv1beta1.Sv
 	}
 	set(readyCondition(summary, v, last))
 	set(reachableCondition(cluster))
-	set(conflictCondition(last))
+	set(conflictCondition(summary, last))
 	return status
 }
 
@@ -141,12 +142,31 @@ func writeReleases(status *configv1beta1.ClusterSummaryStatus, last *outcome) {
 		summary := configv1beta1.HelmChartSummary{
 			ReleaseName: wanted.Name, ReleaseNamespace: wanted.Namespace, Status: configv1beta1.HelmChartStatusConflict,
 		}
-		var conflict *deploy.ConflictError
-		if errors.As(last.result.Features[deploy.Helm].Err, &conflict) {
+		if conflict := conflictOver(wanted.String(), last.result.Features[deploy.Helm].Err); conflict != nil {
 			summary.ConflictMessage = bounded(conflict.Error())
 		}
 		status.HelmReleaseSummaries = append(status.HelmReleaseSummaries, summary)
 	}
+}
+
+// conflictOver finds the conflict over one object or release among all that went
+// wrong, nil if there is none.
+func conflictOver(object string, err error) *deploy.ConflictError {
+	switch err := err.(type) {
+	case *deploy.ConflictError:
+		if err.Object == object {
+			return err
+		}
+	case interface{ Unwrap() []error }:
+		for _, one := range err.Unwrap() {
+			if conflict := conflictOver(object, one); conflict != nil {
+				return conflict
+			}
+		}
+	case interface{ Unwrap() error }:
+		return conflictOver(object, err.Unwrap())
+	}
+	return nil
 }
 
 // readyCondition is true when the cluster has what the profile asks for.
@@ -164,7 +184,8 @@ func readyCondition(summary *configv1beta1.ClusterSummary, v verdict, last *outc
 		} else if err != nil {
 			condition.Message = err.Error()
 		}
-	case v == verdictDone, v == verdictWaitForCluster && wasReady(summary), v == verdictPaused && wasReady(summary):
+	case v == verdictDone, v == verdictWaitForCluster && wasReady(summary), v == verdictPaused && wasReady(summary),
+		v == verdictWork && last == nil && wasJudged(summary):
 		return *meta.FindStatusCondition(summary.Status.Conditions, configv1beta1.ConditionReady)
 	case v == verdictPaused:
 		condition.Reason, condition.Message = configv1beta1.ReasonPaused, "The cluster is paused."
@@ -186,6 +207,16 @@ func wasReady(summary *configv1beta1.ClusterSummary) bool {
 	return ready != nil && ready.Status == metav1.ConditionTrue && ready.ObservedGeneration == summary.Generation
 }
 
+// wasJudged reports whether the summary says how the last job ended for the spec
+// that it has. A new leader, whose first job it does not know the end of, has no
+// better answer: else every change of leaders would take all summaries' readiness
+// back for a moment, and announce all failures anew.
+func wasJudged(summary *configv1beta1.ClusterSummary) bool {
+	ready := meta.FindStatusCondition(summary.Status.Conditions, configv1beta1.ConditionReady)
+	return ready != nil && ready.ObservedGeneration == summary.Generation &&
+		(ready.Status == metav1.ConditionTrue || configv1beta1.IsFailure(ready.Reason))
+}
+
 func reachableCondition(cluster *libv1beta1.SveltosCluster) metav1.Condition {
 	if cluster.Status.Ready {
 		return metav1.Condition{Type: configv1beta1.ConditionClusterReachable, Status: metav1.ConditionTrue, Reason: configv1beta1.ReasonClusterReachable}
@@ -197,7 +228,10 @@ func reachableCondition(cluster *libv1beta1.SveltosCluster) metav1.Condition {
 	return condition
 }
 
-func conflictCondition(last *outcome) metav1.Condition {
+func conflictCondition(summary *configv1beta1.ClusterSummary, last *outcome) metav1.Condition {
+	if known := meta.FindStatusCondition(summary.Status.Conditions, configv1beta1.ConditionConflict); known != nil && last == nil {
+		return *known
+	}
 	var conflict *deploy.ConflictError
 	if last != nil && errors.As(resultError(last.result), &conflict) && !conflict.Temporary {
 		return metav1.Condition{
@@ -242,9 +276,4 @@ func message(err error) *string {
 	return ptr.To(bounded(err.Error()))
 }
 
-func bounded(text string) string {
-	if len(text) <= maxMessage {
-		return text
-	}
-	return text[:maxMessage] + " …"
-}
+func bounded(text string) string { return brief.Text(text, maxMessage) }

@@ -101,6 +101,57 @@ func TestAClusterThatGoesDownTakesNoReadinessBack(t *testing.T) {
 	}
 }
 
+func TestANewLeaderTakesNothingBackBeforeItKnowsBetter(t *testing.T) {
+	conflict := &deploy.ConflictError{Object: "ConfigMap default/a", Owner: inventory.OwnerKey{Kind: "ClusterProfile", Name: "other"}}
+	unreachable := provisioned(1)
+	unreachable.Status, unreachable.Reason = metav1.ConditionFalse, configv1beta1.ReasonClusterUnreachable
+	tests := []struct {
+		name       string
+		before     configv1beta1.ClusterSummaryStatus
+		generation int64
+		want       string
+	}{
+		{"deployed", configv1beta1.ClusterSummaryStatus{Conditions: []metav1.Condition{provisioned(1)}}, 1, "True/Provisioned"},
+		{"in conflict", desiredStatus(summaryOf(configv1beta1.SyncModeContinuous, 1), readyCluster(), verdictRetryLater, failedResources(conflict)), 1, "False/Conflict"},
+		{"another spec", configv1beta1.ClusterSummaryStatus{Conditions: []metav1.Condition{provisioned(1)}}, 2, "False/Provisioning"},
+		{"the cluster has become ready", configv1beta1.ClusterSummaryStatus{Conditions: []metav1.Condition{unreachable}}, 1, "False/Provisioning"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			summary := summaryOf(configv1beta1.SyncModeContinuous, test.generation)
+			summary.Status = test.before
+			status := desiredStatus(summary, readyCluster(), verdictWork, nil)
+			if got := readyOf(status); got != test.want {
+				t.Errorf("Ready is %s before the first job has ended, want %s", got, test.want)
+			}
+			inConflict := meta.IsStatusConditionTrue(status.Conditions, configv1beta1.ConditionConflict)
+			if was := meta.IsStatusConditionTrue(test.before.Conditions, configv1beta1.ConditionConflict); inConflict != was {
+				t.Errorf("in conflict: %t before the first job has ended, and %t before", inConflict, was)
+			}
+		})
+	}
+}
+
+func TestEachReleaseSaysWhoHasIt(t *testing.T) {
+	has := func(name, profile string) (inventory.ReleaseKey, error) {
+		key := inventory.ReleaseKey{Namespace: "apps", Name: name}
+		return key, &deploy.ConflictError{Object: key.String(), Owner: inventory.OwnerKey{Kind: "ClusterProfile", Name: profile}}
+	}
+	kyverno, first := has("kyverno", "policies")
+	nginx, second := has("nginx", "ingress")
+	last := failedResources(nil)
+	last.result.Features = map[deploy.Feature]deploy.FeatureResult{
+		deploy.Helm: {Err: errors.Join(first, fmt.Errorf("and: %w", second))},
+	}
+	last.result.Record = &inventory.Record{WantedReleases: []inventory.ReleaseKey{kyverno, nginx}}
+	status := desiredStatus(withBoth(summaryOf(configv1beta1.SyncModeContinuous, 1)), readyCluster(), verdictRetryLater, last)
+	for i, profile := range []string{"policies", "ingress"} {
+		if got := status.HelmReleaseSummaries[i]; !strings.Contains(got.ConflictMessage, profile) {
+			t.Errorf("of release %s it is said that %q, want profile %s", got.ReleaseName, got.ConflictMessage, profile)
+		}
+	}
+}
+
 func TestFeatures(t *testing.T) {
 	status := desiredStatus(withBoth(summaryOf(configv1beta1.SyncModeContinuous, 1)), readyCluster(), verdictNothing, deployed())
 	var got []string

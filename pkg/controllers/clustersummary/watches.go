@@ -23,6 +23,7 @@ import (
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
+	"github.com/muster-project/muster/pkg/controllers/backoff"
 	"github.com/muster-project/muster/pkg/controllers/clusterref"
 	"github.com/muster-project/muster/pkg/controllers/conflict"
 )
@@ -36,20 +37,22 @@ type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 // their clusters, their sources on the host, and jobs that end. host is the
 // host's metadata of ConfigMaps and Secrets.
 func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, host cache.Cache) error {
-	err := mgr.GetFieldIndexer().IndexField(ctx, &configv1beta1.ClusterSummary{}, clusterIndex, func(o client.Object) []string {
-		return []string{clusterref.OfSummary(o.(*configv1beta1.ClusterSummary)).String()}
-	})
-	if err != nil {
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &configv1beta1.ClusterSummary{}, clusterIndex, clusterOf); err != nil {
 		return fmt.Errorf("indexing ClusterSummaries by cluster: %w", err)
 	}
 	return ctrl.NewControllerManagedBy(mgr).Named("clustersummary").
 		For(&configv1beta1.ClusterSummary{}).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 20}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 20, RateLimiter: backoff.Limiter[reconcile.Request]()}).
 		WatchesRawSource(r.Trigger).
 		WatchesRawSource(source.Kind(mgr.GetCache(), &libv1beta1.SveltosCluster{}, r.onCluster())).
 		WatchesRawSource(r.onSource(host, configv1beta1.SourceKindConfigMap)).
 		WatchesRawSource(r.onSource(host, configv1beta1.SourceKindSecret)).
 		Complete(conflict.Retried(r))
+}
+
+// clusterOf is a summary's value in clusterIndex.
+func clusterOf(o client.Object) []string {
+	return []string{clusterref.OfSummary(o.(*configv1beta1.ClusterSummary)).String()}
 }
 
 // onSource wakes the summaries that have read a ConfigMap or Secret when it
@@ -78,15 +81,14 @@ func (r *Reconciler) onSource(host cache.Cache, kind string) source.Source {
 // onCluster wakes the summaries of a cluster that changed or went.
 func (r *Reconciler) onCluster() handler.TypedEventHandler[*libv1beta1.SveltosCluster, reconcile.Request] {
 	wake := func(ctx context.Context, cluster *libv1beta1.SveltosCluster, q queue) {
-		summaries := &configv1beta1.ClusterSummaryList{}
 		ref := clusterref.Of(cluster.Namespace, cluster.Name)
-		err := r.Client.List(ctx, summaries, client.InNamespace(ref.Namespace), client.MatchingFields{clusterIndex: ref.String()})
+		summaries, err := r.summariesOf(ctx, ref)
 		if err != nil {
-			klog.FromContext(ctx).Error(err, "Looking for the ClusterSummaries of a cluster", "cluster", ref)
+			klog.FromContext(ctx).Error(err, "Waking what is deployed to a cluster", "cluster", ref)
 			return
 		}
-		for i := range summaries.Items {
-			q.Add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&summaries.Items[i])})
+		for i := range summaries {
+			q.Add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&summaries[i])})
 		}
 	}
 	return handler.TypedFuncs[*libv1beta1.SveltosCluster, reconcile.Request]{

@@ -5,7 +5,9 @@ package profile
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -38,8 +40,10 @@ type Members interface {
 
 // Reconciler keeps the ClusterSummaries of profiles.
 type Reconciler struct {
-	// Client reads from a cache and writes through the gate.
+	// Client reads from a cache and writes through the gate; Live reads summaries as
+	// they are.
 	Client client.Client
+	Live   client.Reader
 	// Members has been filled before the reconciler starts: an empty fleet means
 	// that no cluster is registered.
 	Members Members
@@ -80,6 +84,15 @@ func (r *Reconciler) summaries(ctx context.Context, p profile) ([]configv1beta1.
 	return list.Items, nil
 }
 
+// storedSummaries reads the profile's summaries from the store.
+func (r *Reconciler) storedSummaries(ctx context.Context, p profile) ([]configv1beta1.ClusterSummary, error) {
+	list := &configv1beta1.ClusterSummaryList{}
+	if err := r.Live.List(ctx, list, client.InNamespace(p.GetNamespace()), client.MatchingLabels(profileLabel(p.key()))); err != nil {
+		return nil, fmt.Errorf("listing the ClusterSummaries of %s %s: %w", p.kind, p.GetName(), err)
+	}
+	return slices.DeleteFunc(list.Items, func(s configv1beta1.ClusterSummary) bool { return ownerIndexValue(&s) != indexValue(p.key()) }), nil
+}
+
 func (r *Reconciler) reconcileNormal(ctx context.Context, p profile, summaries []configv1beta1.ClusterSummary) error {
 	// Before the first summary, so that a profile that is deleted at once cannot
 	// leave one behind.
@@ -96,20 +109,18 @@ func (r *Reconciler) reconcileNormal(ctx context.Context, p profile, summaries [
 	if err != nil {
 		return err
 	}
-	if err := r.reconcileSummaries(ctx, p, m, summaries, revisionName); err != nil {
+	failed := r.reconcileSummaries(ctx, p, m, summaries, revisionName)
+	err = errors.Join(failed, r.writeStatus(ctx, p, m, summaries, failed))
+	if err != nil || !created {
 		return err
-	}
-	if err := r.writeStatus(ctx, p, m, summaries); err != nil {
-		return err
-	}
-	if !created {
-		return nil
 	}
 	return r.trim(ctx, p, summaries, revisionName)
 }
 
 // reconcileSummaries puts the profile on the clusters that it is for before it
-// takes it from those that it is not: a fail-over waits for nothing.
+// takes it from those that it is not: a fail-over waits for nothing. Where it
+// could not be put on one of them it is taken from none, which might be the one
+// that stands in.
 func (r *Reconciler) reconcileSummaries(ctx context.Context, p profile, m matching, summaries []configv1beta1.ClusterSummary, revisionName string) error {
 	existing := make(map[fleet.Ref]*configv1beta1.ClusterSummary, len(summaries))
 	for i := range summaries {
@@ -137,6 +148,13 @@ func (r *Reconciler) reconcileDelete(ctx context.Context, p profile, summaries [
 	if !controllerutil.ContainsFinalizer(p.Object, p.finalizer) {
 		return nil
 	}
+	if len(summaries) == 0 {
+		// What follows forgets how to withdraw: not because a cache is behind.
+		var err error
+		if summaries, err = r.storedSummaries(ctx, p); err != nil {
+			return err
+		}
+	}
 	if len(summaries) > 0 {
 		revisionName, _, err := r.Revisions.Ensure(ctx, p.key(), p.spec, r.Now())
 		if err != nil {
@@ -147,7 +165,7 @@ func (r *Reconciler) reconcileDelete(ctx context.Context, p profile, summaries [
 				return err
 			}
 		}
-		return r.writeStatus(ctx, p, matching{}, summaries)
+		return r.writeStatus(ctx, p, matching{}, summaries, nil)
 	}
 	if err := r.Revisions.Trim(ctx, p.key(), nil, 0); err != nil {
 		return err
@@ -214,8 +232,10 @@ func (r *Reconciler) readSet(ctx context.Context, p profile, name string) (set, 
 	return set{resolved: true, selected: clusterref.FromObjects(status.SelectedClusterRefs, p.GetNamespace())}, nil
 }
 
-func (r *Reconciler) writeStatus(ctx context.Context, p profile, m matching, summaries []configv1beta1.ClusterSummary) error {
-	status := desiredStatus(p, m, summaries)
+// writeStatus brings the status in line. failed is why summaries could not be
+// made what they should be, nil if they are.
+func (r *Reconciler) writeStatus(ctx context.Context, p profile, m matching, summaries []configv1beta1.ClusterSummary, failed error) error {
+	status := desiredStatus(p, m, summaries, failed)
 	if apiequality.Semantic.DeepEqual(*p.status, status) {
 		return nil
 	}

@@ -5,14 +5,25 @@ package profile
 
 import (
 	"context"
+	"iter"
+	"strings"
 	"testing"
+	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	"github.com/muster-project/muster/pkg/controllers/clusterref"
+	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/fleet"
+	"github.com/muster-project/muster/pkg/storage/records"
 )
 
 // lagging knows of no cluster before it was waited for.
@@ -39,5 +50,117 @@ func TestMatchingWaitsForTheIndex(t *testing.T) {
 	}
 	if len(m.clusters) != 1 {
 		t.Errorf("the profile is for %v, want the cluster that the store has", m.clusters)
+	}
+}
+
+// fleetOf is a fleet whose clusters all match every selector.
+type fleetOf []string
+
+func (f fleetOf) Members(labels.Selector, string) []fleet.Member {
+	var members []fleet.Member
+	for _, name := range f {
+		members = append(members, ready(name))
+	}
+	return members
+}
+func (f fleetOf) Member(fleet.Ref) (fleet.Member, bool) { return fleet.Member{}, false }
+
+// noRecords takes every record and has none.
+type noRecords struct{ kept map[string][]byte }
+
+func (n noRecords) Get(_ context.Context, key string) (records.Record, error) {
+	if value, ok := n.kept[key]; ok {
+		return records.Record{Key: key, Value: value}, nil
+	}
+	return records.Record{}, records.ErrNotFound
+}
+
+func (n noRecords) Create(_ context.Context, key string, value []byte) (int64, error) {
+	n.kept[key] = value
+	return 1, nil
+}
+
+func (n noRecords) Delete(_ context.Context, key string) error {
+	delete(n.kept, key)
+	return nil
+}
+
+func (n noRecords) List(context.Context, string) iter.Seq2[records.Record, error] {
+	return func(func(records.Record, error) bool) {}
+}
+
+func newReconciler(t *testing.T, members Members, objects ...client.Object) (*Reconciler, client.WithWatch) {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	if err := configv1beta1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	stored := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
+		WithStatusSubresource(&configv1beta1.ClusterProfile{}).
+		WithIndex(&configv1beta1.ClusterSummary{}, ownerIndex, func(o client.Object) []string { return []string{ownerIndexValue(o)} }).Build()
+	return &Reconciler{
+		Client: stored, Live: stored, Members: members,
+		WaitCurrent: func(context.Context) (int64, error) { return 1, nil },
+		Revisions:   revision.NewStore(noRecords{map[string][]byte{}}),
+		Events:      events.NewFakeRecorder(100), Now: time.Now,
+	}, stored
+}
+
+func everywhere(name string) *configv1beta1.ClusterProfile {
+	return &configv1beta1.ClusterProfile{
+		ObjectMeta: metav1.ObjectMeta{Name: name, UID: "u", Generation: 1},
+		Spec:       configv1beta1.ProfileSpec{ClusterSelector: metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}},
+	}
+}
+
+// A profile that cannot be put on one cluster is put on the others, and says
+// why.
+func TestAClusterThatIsRefusedKeepsNoOtherWaiting(t *testing.T) {
+	key := Key{Kind: configv1beta1.KindClusterProfile, Name: "kyverno"}
+	taken := summaryBy("cluster2", false)
+	taken.Namespace, taken.Name = "civo", summaryName(key, "cluster2")
+	r, stored := newReconciler(t, fleetOf{"cluster1", "cluster2", "cluster3"}, everywhere("kyverno"), &taken)
+	if _, err := r.Reconcile(t.Context(), key); err == nil || !strings.Contains(err.Error(), "two names collide") {
+		t.Errorf("the error is %v, want the collision", err)
+	}
+	for _, cluster := range []string{"cluster1", "cluster3"} {
+		if err := stored.Get(t.Context(), client.ObjectKey{Namespace: "civo", Name: summaryName(key, cluster)}, &configv1beta1.ClusterSummary{}); err != nil {
+			t.Error(err)
+		}
+	}
+	p := &configv1beta1.ClusterProfile{}
+	if err := stored.Get(t.Context(), client.ObjectKey{Name: "kyverno"}, p); err != nil {
+		t.Fatal(err)
+	}
+	ready := meta.FindStatusCondition(p.Status.Conditions, configv1beta1.ConditionReady)
+	if ready == nil || ready.Reason != configv1beta1.ReasonFailed || !strings.Contains(ready.Message, "civo/cluster2") {
+		t.Errorf("condition Ready is %+v, want it to name the cluster", ready)
+	}
+}
+
+// A summary that was made a moment ago is withdrawn with its profile, although
+// the cache has not seen it yet.
+func TestAProfileThatIsDeletedAtOnceLeavesNoSummary(t *testing.T) {
+	key := Key{Kind: configv1beta1.KindClusterProfile, Name: "kyverno"}
+	r, stored := newReconciler(t, fleetOf{"cluster1"}, everywhere("kyverno"))
+	if _, err := r.Reconcile(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	p := &configv1beta1.ClusterProfile{}
+	p.Name = "kyverno"
+	if err := stored.Delete(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	r.Client = interceptor.NewClient(stored, interceptor.Funcs{
+		List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error { return nil },
+	})
+	if _, err := r.Reconcile(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	if err := stored.Get(t.Context(), client.ObjectKey{Namespace: "civo", Name: summaryName(key, "cluster1")}, &configv1beta1.ClusterSummary{}); err == nil {
+		t.Error("the summary was left behind") // nothing holds it here once it is deleted
+	}
+	if err := stored.Get(t.Context(), client.ObjectKey{Name: "kyverno"}, p); err != nil {
+		t.Errorf("the profile went before its summary was withdrawn: %v", err)
 	}
 }

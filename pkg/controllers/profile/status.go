@@ -5,6 +5,7 @@ package profile
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,15 +14,21 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
+	"github.com/muster-project/muster/pkg/controllers/brief"
 	"github.com/muster-project/muster/pkg/controllers/clusterref"
 )
 
-// maxListed bounds the lists in a status; the count beside them is complete.
-const maxListed = 500
+const (
+	// maxListed bounds the lists in a status; the count beside them is complete.
+	maxListed = 500
+	// maxFailure bounds what each failed cluster says, in bytes: all of them have
+	// to fit into what etcd takes. The cluster's own summary says more.
+	maxFailure = 512
+)
 
-// desiredStatus is what a profile's status says, given where it matches and how
-// far its summaries are.
-func desiredStatus(p profile, m matching, summaries []configv1beta1.ClusterSummary) configv1beta1.ProfileStatus {
+// desiredStatus is what a profile's status says, given where it matches, how far
+// its summaries are, and why they are not what they should be.
+func desiredStatus(p profile, m matching, summaries []configv1beta1.ClusterSummary, failed error) configv1beta1.ProfileStatus {
 	status := *p.status.DeepCopy()
 	status.ObservedGeneration = p.GetGeneration()
 	status.MatchingClusters = nil
@@ -35,7 +42,7 @@ func desiredStatus(p profile, m matching, summaries []configv1beta1.ClusterSumma
 		condition.ObservedGeneration = p.GetGeneration()
 		meta.SetStatusCondition(&status.Conditions, condition)
 	}
-	set(readyCondition(m, summaries))
+	set(readyCondition(m, summaries, failed))
 	set(resolvedCondition(configv1beta1.ConditionSetsResolved, configv1beta1.ReasonSetMissing, m.unresolvedSets,
 		"%s %s: missing, being deleted, or not evaluated yet. The clusters that the profile has because of it stay as they are."))
 	set(resolvedCondition(configv1beta1.ConditionClustersResolved, configv1beta1.ReasonClusterMissing, m.missingClusters,
@@ -53,7 +60,7 @@ func failedClusters(summaries []configv1beta1.ClusterSummary) []configv1beta1.Fa
 		}
 		failed = append(failed, configv1beta1.FailedCluster{
 			ClusterRef:      clusterref.Object(clusterref.OfSummary(&summaries[i])),
-			FailureMessage:  ready.Message,
+			FailureMessage:  brief.Text(ready.Message, maxFailure),
 			LastFailureTime: &ready.LastTransitionTime,
 		})
 	}
@@ -65,10 +72,13 @@ func failedClusters(summaries []configv1beta1.ClusterSummary) []configv1beta1.Fa
 
 // readyCondition is true when every matching cluster has everything and no
 // other cluster has anything left.
-func readyCondition(m matching, summaries []configv1beta1.ClusterSummary) metav1.Condition {
+func readyCondition(m matching, summaries []configv1beta1.ClusterSummary, failed error) metav1.Condition {
 	condition := metav1.Condition{Type: configv1beta1.ConditionReady, Status: metav1.ConditionFalse}
 	provisioned, withdrawing := 0, 0
 	var firstFailure string
+	if refused := (*refusedError)(nil); errors.As(failed, &refused) {
+		firstFailure = refused.Error()
+	}
 	for i := range summaries {
 		ready := meta.FindStatusCondition(summaries[i].Status.Conditions, configv1beta1.ConditionReady)
 		switch {

@@ -61,7 +61,7 @@ func TestReady(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got := readyCondition(test.m, test.summaries)
+			got := readyCondition(test.m, test.summaries, nil)
 			if s := string(got.Status) + "/" + got.Reason; s != test.want || !strings.Contains(got.Message, test.message) {
 				t.Errorf("condition is %s %q, want %s with %q", s, got.Message, test.want, test.message)
 			}
@@ -75,7 +75,7 @@ func TestStatusListsAreBoundedAndCountsAreNot(t *testing.T) {
 		names = append(names, fmt.Sprintf("c%04d", i))
 	}
 	p := ofClusterProfile(&configv1beta1.ClusterProfile{ObjectMeta: metav1.ObjectMeta{Name: "kyverno", Generation: 3}})
-	status := desiredStatus(p, matched(names...), nil)
+	status := desiredStatus(p, matched(names...), nil, nil)
 	if len(status.MatchingClusters) != maxListed || status.MatchingClusterCount != int32(len(names)) || status.ObservedGeneration != 3 {
 		t.Errorf("%d listed, %d counted, generation %d; want %d, %d, 3",
 			len(status.MatchingClusters), status.MatchingClusterCount, status.ObservedGeneration, maxListed, len(names))
@@ -104,7 +104,7 @@ func TestFailedClustersAreNamedInOrder(t *testing.T) {
 
 func TestUnresolvedIsSaid(t *testing.T) {
 	p := ofClusterProfile(&configv1beta1.ClusterProfile{})
-	status := desiredStatus(p, matching{unresolvedSets: []string{"prod"}, missingClusters: []string{"civo/gone"}}, nil)
+	status := desiredStatus(p, matching{unresolvedSets: []string{"prod"}, missingClusters: []string{"civo/gone"}}, nil, nil)
 	for conditionType, name := range map[string]string{
 		configv1beta1.ConditionSetsResolved: "prod", configv1beta1.ConditionClustersResolved: "civo/gone",
 	} {
@@ -113,7 +113,7 @@ func TestUnresolvedIsSaid(t *testing.T) {
 			t.Errorf("condition %s is %v, want it false with %s in it", conditionType, condition, name)
 		}
 	}
-	resolved := desiredStatus(p, matching{}, nil)
+	resolved := desiredStatus(p, matching{}, nil, nil)
 	if !meta.IsStatusConditionTrue(resolved.Conditions, configv1beta1.ConditionSetsResolved) {
 		t.Error("a profile that names no sets has unresolved ones")
 	}
@@ -152,5 +152,20 @@ func TestOneTimeKeepsItsRevision(t *testing.T) {
 				t.Errorf("owner is %v, want the ClusterProfile", owner)
 			}
 		})
+	}
+}
+
+func TestManyLongFailuresFitIntoAnObject(t *testing.T) {
+	var summaries []configv1beta1.ClusterSummary
+	for i := range 2 * maxListed {
+		summaries = append(summaries, withReady(fmt.Sprintf("cluster%04d", i), metav1.ConditionFalse, configv1beta1.ReasonFailed, strings.Repeat("x", 4096)))
+	}
+	failed := failedClusters(summaries)
+	size := 0
+	for _, f := range failed {
+		size += len(f.FailureMessage)
+	}
+	if len(failed) != maxListed || size > 512<<10 {
+		t.Errorf("%d failed clusters say %d bytes, want %d that leave room in an object", len(failed), size, maxListed)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 
@@ -50,15 +51,19 @@ func shorten(name string, limit int) string {
 
 // summaryLabels are upstream's labels of a summary.
 func summaryLabels(key Key, cluster string) map[string]string {
-	nameLabel := libv1beta1.LabelClusterProfileName
+	labels := profileLabel(key)
+	labels[libv1beta1.LabelClusterName] = shorten(cluster, maxLabelLength)
+	labels[libv1beta1.LabelClusterType] = string(libv1beta1.ClusterTypeSveltos)
+	return labels
+}
+
+// profileLabel is the label that all summaries of a profile have.
+func profileLabel(key Key) map[string]string {
+	name := libv1beta1.LabelClusterProfileName
 	if key.Kind == configv1beta1.KindProfile {
-		nameLabel = libv1beta1.LabelProfileName
+		name = libv1beta1.LabelProfileName
 	}
-	return map[string]string{
-		nameLabel:                   shorten(key.Name, maxLabelLength),
-		libv1beta1.LabelClusterName: shorten(cluster, maxLabelLength),
-		libv1beta1.LabelClusterType: string(libv1beta1.ClusterTypeSveltos),
-	}
+	return map[string]string{name: shorten(key.Name, maxLabelLength)}
 }
 
 // desiredSummary is the summary of p on a matching cluster. current is the one
@@ -96,34 +101,59 @@ func frozen(p profile, current *configv1beta1.ClusterSummary) bool {
 		meta.IsStatusConditionTrue(current.Status.Conditions, configv1beta1.ConditionReady)
 }
 
-// ensure makes the summaries of the matching clusters what they should be.
+// refusedError says that one summary cannot be what it should be, whatever
+// becomes of the others.
+type refusedError struct {
+	cluster fleet.Ref
+	err     error
+}
+
+func (e *refusedError) Error() string { return fmt.Sprintf("%s: %v", e.cluster, e.err) }
+func (e *refusedError) Unwrap() error { return e.err }
+
+// ensure makes the summaries of the matching clusters what they should be. One
+// that is refused, or has changed, keeps no other cluster waiting; an API that
+// does not answer would keep each waiting in turn, and ends it.
 func (r *Reconciler) ensure(ctx context.Context, p profile, clusters []match, existing map[fleet.Ref]*configv1beta1.ClusterSummary, revisionName string) error {
+	var errs []error
 	for _, m := range clusters {
-		current := existing[m.member.Ref]
-		// A withdrawal that has begun ends first: what it deletes must not be
-		// applied again beneath it. The end of it wakes this profile.
-		if current != nil && !current.DeletionTimestamp.IsZero() {
-			continue
-		}
-		if current != nil && current.Spec.Withdraw {
-			if err := r.remove(ctx, current); err != nil {
-				return err
-			}
-			continue
-		}
-		desired := desiredSummary(p, m, revisionName, current)
-		if err := r.apply(ctx, p, current, desired); err != nil {
-			return err
+		err := r.ensureOne(ctx, p, m, existing[m.member.Ref], revisionName)
+		switch {
+		case err == nil:
+		case isRefused(err):
+			errs = append(errs, &refusedError{cluster: m.member.Ref, err: err})
+		case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
+			errs = append(errs, err)
+		default:
+			return errors.Join(append(errs, err)...)
 		}
 	}
-	return nil
+	return errors.Join(errs...)
+}
+
+func (r *Reconciler) ensureOne(ctx context.Context, p profile, m match, current *configv1beta1.ClusterSummary, revisionName string) error {
+	// A withdrawal that has begun ends first: what it deletes must not be
+	// applied again beneath it. The end of it wakes this profile.
+	if current != nil && !current.DeletionTimestamp.IsZero() {
+		return nil
+	}
+	if current != nil && current.Spec.Withdraw {
+		return r.remove(ctx, current)
+	}
+	return r.apply(ctx, p, current, desiredSummary(p, m, revisionName, current))
+}
+
+// isRefused reports whether the API has answered that it does not take a summary
+// as it is: its name is another one's, or a policy of the host denies it.
+func isRefused(err error) bool {
+	return errors.Is(err, errCollision) || apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)
 }
 
 func (r *Reconciler) apply(ctx context.Context, p profile, current, desired *configv1beta1.ClusterSummary) error {
 	if current == nil {
 		err := r.Client.Create(ctx, desired)
 		if apierrors.IsAlreadyExists(err) {
-			return r.explainCollision(ctx, p, desired)
+			return r.explainCollision(ctx, p, desired, err)
 		}
 		if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 			// The cluster's registration goes with its namespace, and wakes this
@@ -156,17 +186,21 @@ func sameSummary(current, desired *configv1beta1.ClusterSummary) bool {
 
 // explainCollision says why a summary could not be created: upstream's names
 // are not unique ("a-sveltos-b" on "c", and "a" on "b-sveltos-c").
-func (r *Reconciler) explainCollision(ctx context.Context, p profile, desired *configv1beta1.ClusterSummary) error {
+func (r *Reconciler) explainCollision(ctx context.Context, p profile, desired *configv1beta1.ClusterSummary, exists error) error {
 	other := &configv1beta1.ClusterSummary{}
-	if err := r.Client.Get(ctx, client.ObjectKeyFromObject(desired), other); err != nil {
+	err := r.Client.Get(ctx, client.ObjectKeyFromObject(desired), other)
+	if apierrors.IsNotFound(err) || err == nil && ownerIndexValue(other) == indexValue(p.key()) {
+		return fmt.Errorf("ClusterSummary %s/%s is about to be seen here: %w", desired.Namespace, desired.Name, exists)
+	}
+	if err != nil {
 		return fmt.Errorf("reading ClusterSummary %s/%s, which exists already: %w", desired.Namespace, desired.Name, err)
 	}
-	if ownerIndexValue(other) == indexValue(p.key()) {
-		return fmt.Errorf("ClusterSummary %s/%s exists already and is about to be seen here", desired.Namespace, desired.Name)
-	}
-	return fmt.Errorf("ClusterSummary %s/%s is that of %s on %s: two names collide; rename the profile or the cluster",
-		desired.Namespace, desired.Name, ownerIndexValue(other), clusterref.OfSummary(other))
+	return fmt.Errorf("ClusterSummary %s/%s is that of %s on %s: %w; rename the profile or the cluster",
+		desired.Namespace, desired.Name, ownerIndexValue(other), clusterref.OfSummary(other), errCollision)
 }
+
+// errCollision says that a summary's name is that of another one.
+var errCollision = errors.New("two names collide")
 
 // withdraw takes the profile back from the clusters that it no longer matches.
 // The latest revision says what becomes of the content there.

@@ -24,6 +24,7 @@ import (
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
+	"github.com/muster-project/muster/pkg/controllers/backoff"
 	"github.com/muster-project/muster/pkg/controllers/clusterref"
 	"github.com/muster-project/muster/pkg/controllers/conflict"
 	"github.com/muster-project/muster/pkg/fleet"
@@ -43,7 +44,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 	}
 	cache := mgr.GetCache()
 	return builder.TypedControllerManagedBy[Key](mgr).Named("profile").
-		WithOptions(controller.TypedOptions[Key]{MaxConcurrentReconciles: 10}).
+		WithOptions(controller.TypedOptions[Key]{MaxConcurrentReconciles: 10, RateLimiter: backoff.Limiter[Key]()}).
 		WatchesRawSource(source.TypedKind(cache, &configv1beta1.ClusterProfile{}, handler.TypedEnqueueRequestsFromMapFunc(
 			func(_ context.Context, o *configv1beta1.ClusterProfile) []Key {
 				return []Key{ofClusterProfile(o).key()}

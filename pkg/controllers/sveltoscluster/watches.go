@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
+	"github.com/muster-project/muster/pkg/controllers/backoff"
 	"github.com/muster-project/muster/pkg/controllers/clusterref"
 	"github.com/muster-project/muster/pkg/controllers/conflict"
 	"github.com/muster-project/muster/pkg/fleet"
@@ -50,7 +51,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, sec
 	secret.SetGroupVersionKind(secretKind)
 	return ctrl.NewControllerManagedBy(mgr).Named("sveltoscluster").
 		For(&libv1beta1.SveltosCluster{}).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 20}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 20, RateLimiter: backoff.Limiter[reconcile.Request]()}).
 		WatchesRawSource(r.Trigger).
 		WatchesRawSource(source.Kind(secrets, secret, r.onSecret())).
 		WatchesRawSource(source.Kind(mgr.GetCache(), &libv1beta1.SveltosCluster{}, r.onIdentity())).

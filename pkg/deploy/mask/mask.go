@@ -99,3 +99,40 @@ func Values(obj *unstructured.Unstructured) []string {
 	}
 	return secrets
 }
+
+// Content returns all strings in an object but those that name it: for one that
+// was kept in a Secret as a whole, whatever its own kind.
+func Content(obj *unstructured.Unstructured) []string {
+	var secrets []string
+	for field, value := range obj.Object {
+		metadata, isMap := value.(map[string]any)
+		switch {
+		case field == "apiVersion" || field == "kind":
+		case field == "metadata" && isMap:
+			for name, value := range metadata {
+				if name != "name" && name != "namespace" {
+					secrets = appendStrings(secrets, value)
+				}
+			}
+		default:
+			secrets = appendStrings(secrets, value)
+		}
+	}
+	return append(secrets, Values(obj)...)
+}
+
+func appendStrings(strings []string, value any) []string {
+	switch value := value.(type) {
+	case string:
+		strings = append(strings, value)
+	case []any:
+		for _, element := range value {
+			strings = appendStrings(strings, element)
+		}
+	case map[string]any:
+		for _, element := range value {
+			strings = appendStrings(strings, element)
+		}
+	}
+	return strings
+}

@@ -86,3 +86,16 @@ func TestValues(t *testing.T) {
 		t.Errorf("a ConfigMap has the secrets %v", got)
 	}
 }
+
+func TestContentIsEverythingButTheName(t *testing.T) {
+	obj := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "apps/v1", "kind": "Deployment",
+		"metadata": map[string]any{"name": "web", "namespace": "shop", "annotations": map[string]any{"a": "hunter22"}},
+		"spec":     map[string]any{"replicas": int64(3), "list": []any{map[string]any{"value": "correct horse"}, "battery"}},
+	}}
+	got := Content(obj)
+	slices.Sort(got)
+	if want := []string{"battery", "correct horse", "hunter22"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

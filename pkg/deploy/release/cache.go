@@ -88,8 +88,7 @@ func (f *flights[K, V]) do(ctx context.Context, key K, work func() (V, error)) (
 	for {
 		own, other := f.board(key)
 		if own != nil {
-			own.value, own.err = work()
-			return f.land(ctx, key, own)
+			return f.fly(ctx, key, own, work)
 		}
 		select {
 		case <-other.done:
@@ -101,6 +100,15 @@ func (f *flights[K, V]) do(ctx context.Context, key K, work func() (V, error)) (
 			return zero, ctx.Err()
 		}
 	}
+}
+
+// fly does the work of a flight, and lands also if that panics: those who wait
+// would wait for ever.
+func (f *flights[K, V]) fly(ctx context.Context, key K, own *flight[V], work func() (V, error)) (value V, err error) {
+	own.err = errAbandoned
+	defer func() { value, err = f.land(ctx, key, own) }()
+	own.value, own.err = work()
+	return value, err
 }
 
 // board returns a flight to fly, or one to wait for.

@@ -63,7 +63,9 @@ type Records interface {
 	List(ctx context.Context, keyPrefix string) iter.Seq2[records.Record, error]
 }
 
-// Store reads and writes revisions. It is safe for concurrent use.
+// Store reads and writes revisions. It is safe for concurrent use. It remembers
+// what there is, and so must be the only one that writes for as long as Ensure is
+// called: a term has a store of its own.
 type Store struct {
 	records Records
 	cache   *lru.Cache

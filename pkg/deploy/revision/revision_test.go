@@ -88,6 +88,26 @@ func TestASpecIsStoredOnce(t *testing.T) {
 	}
 }
 
+// Another leader deletes a profile with its revisions, and the profile is made
+// again when this process leads once more.
+func TestANewTermsStoreEnsuresWhatAnotherLeaderHasDeleted(t *testing.T) {
+	stored := memory{}
+	spec := specWithSet("prod")
+	if _, _, err := NewStore(stored).Ensure(t.Context(), owner, spec, start); err != nil {
+		t.Fatal(err)
+	}
+	if err := NewStore(stored).Trim(t.Context(), owner, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	name, created, err := NewStore(stored).Ensure(t.Context(), owner, spec, start)
+	if err != nil || !created {
+		t.Fatalf("created %t, %v", created, err)
+	}
+	if _, err := NewStore(stored).Get(t.Context(), name); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestEverySpecHasItsOwnName(t *testing.T) {
 	store := NewStore(memory{})
 	if a, b := ensure(t, store, specWithSet("a"), start), ensure(t, store, specWithSet("b"), start); a == b {

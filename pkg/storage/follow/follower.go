@@ -28,6 +28,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"k8s.io/klog/v2"
+
+	"github.com/muster-project/muster/pkg/storage/rounds"
 )
 
 const (
@@ -72,7 +74,7 @@ type Follower struct {
 	opts   Options
 
 	position position
-	rounds   rounds
+	rounds   *rounds.Rounds[int64]
 	store    storeID
 	progress progress
 	stopped  chan struct{}
@@ -105,7 +107,7 @@ func New(client *clientv3.Client, ranges []Range, opts Options) *Follower {
 		ranges:      ranges,
 		opts:        opts,
 		position:    newPosition(),
-		rounds:      newRounds(),
+		rounds:      rounds.New[int64](),
 		progress:    newProgress(),
 		stopped:     make(chan struct{}),
 		known:       make([]map[string]entry, len(ranges)),
@@ -174,18 +176,19 @@ func (f *Follower) follow(ctx context.Context) error {
 func (f *Follower) WaitCurrent(ctx context.Context) (int64, error) {
 	// The round that runs already may have read the revision before the caller's write: only the
 	// next one is certain to read it afterwards.
-	r := f.rounds.join()
+	r := f.rounds.Join()
 	select {
-	case <-r.done:
+	case <-r.Done():
 	case <-ctx.Done():
 		return 0, fmt.Errorf("read etcd's revision: %w", context.Cause(ctx))
 	case <-f.stopped:
 		return 0, f.stopErr
 	}
-	if r.err != nil {
-		return 0, fmt.Errorf("read etcd's revision: %w", r.err)
+	revision, err := r.Result()
+	if err != nil {
+		return 0, fmt.Errorf("read etcd's revision: %w", err)
 	}
-	return f.waitFor(ctx, r.revision)
+	return f.waitFor(ctx, revision)
 }
 
 // WaitSynced waits until the first list has been applied.

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/muster-project/muster/pkg/storage/rounds"
 )
 
 // position is the revision that has been reached.
@@ -37,42 +39,6 @@ func (p *position) advance(revision int64) {
 	p.changed = make(chan struct{})
 }
 
-// round is one reading of the store's current revision, for all who asked before it began.
-type round struct {
-	done     chan struct{}
-	revision int64
-	err      error
-}
-
-// rounds gathers readers for the next round while one runs.
-type rounds struct {
-	mu   sync.Mutex
-	next *round
-	wake chan struct{}
-}
-
-func newRounds() rounds { return rounds{wake: make(chan struct{}, 1)} }
-
-// join returns the next round, which has not begun yet.
-func (r *rounds) join() *round {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.next == nil {
-		r.next = &round{done: make(chan struct{})}
-		r.wake <- struct{}{} // never blocks: take empties it before next is nil again
-	}
-	return r.next
-}
-
-// take begins the next round: whoever joins from now on joins the one after it.
-func (r *rounds) take() *round {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	next := r.next
-	r.next = nil
-	return next
-}
-
 // serveRounds reads the store's revision for those who wait, one reading at a time. It returns when ctx
 // ends, or with ErrStoreReplaced.
 func (f *Follower) serveRounds(ctx context.Context) error {
@@ -80,30 +46,30 @@ func (f *Follower) serveRounds(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-f.rounds.wake:
+		case <-f.rounds.Wake():
 		}
-		r := f.rounds.take()
+		r := f.rounds.Take()
 		if err := f.serveRound(ctx, r); err != nil {
 			return err
 		}
 	}
 }
 
-func (f *Follower) serveRound(ctx context.Context, r *round) error {
+func (f *Follower) serveRound(ctx context.Context, r *rounds.Round[int64]) error {
 	// Read before the store is asked: while it answers, the follower may get ahead of the answer.
 	reached := f.Revision()
 	limited, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	r.revision, r.err = f.opts.CurrentRevision(limited)
-	if r.err == nil && r.revision < reached {
-		r.err = wentBack(r.revision, reached)
+	revision, err := f.opts.CurrentRevision(limited)
+	if err == nil && revision < reached {
+		err = wentBack(revision, reached)
 	}
-	close(r.done)
-	if errors.Is(r.err, ErrStoreReplaced) {
-		return r.err
+	r.End(revision, err)
+	if errors.Is(err, ErrStoreReplaced) {
+		return err
 	}
-	if r.err == nil {
-		f.progress.want(r.revision)
+	if err == nil {
+		f.progress.want(revision)
 	}
 	return nil
 }

@@ -137,7 +137,7 @@ func (f *Follower) consume(ctx context.Context, responses <-chan response) error
 			}
 			f.advance(cut, r)
 		case <-ticker.C:
-			f.rounds.join() // nobody waits for it; it makes the follower ask for progress
+			f.rounds.Join() // nobody waits for it; it makes the follower ask for progress
 			f.retryUndecodable()
 		case <-ctx.Done():
 			return context.Cause(ctx)

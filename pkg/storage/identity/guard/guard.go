@@ -26,6 +26,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/muster-project/muster/pkg/storage/identity"
+	"github.com/muster-project/muster/pkg/storage/rounds"
 )
 
 // ErrReplaced says that storage can be trusted, but is not what this process
@@ -55,7 +56,7 @@ type Options struct {
 // Guard knows whether storage can be trusted. It is safe for concurrent use.
 type Guard struct {
 	opts   Options
-	checks rounds
+	checks *rounds.Rounds[struct{}]
 
 	mu sync.Mutex
 	// err is nil where storage is trusted, *identity.Held where it is held, and
@@ -86,7 +87,7 @@ func New(ctx context.Context, opts Options) *Guard {
 	opts.CheckPeriod = cmp.Or(opts.CheckPeriod, time.Second)
 	opts.RecordPeriod = cmp.Or(opts.RecordPeriod, 30*time.Second)
 	g := &Guard{
-		opts: opts, checks: rounds{wake: make(chan struct{}, 1)}, err: errChecking,
+		opts: opts, checks: rounds.New[struct{}](), err: errChecking,
 		trusted: make(chan struct{}), again: make(chan struct{}, 1),
 	}
 	g.lost, g.lose = context.WithCancelCause(context.WithoutCancel(ctx))
@@ -146,10 +147,11 @@ func (g *Guard) Verify(ctx context.Context) error {
 	if err := g.Err(); err != nil || g.opts.Embedded {
 		return err
 	}
-	joined := g.checks.join()
+	joined := g.checks.Join()
 	select {
-	case <-joined.done:
-		return joined.err
+	case <-joined.Done():
+		_, err := joined.Result()
+		return err
 	case <-ctx.Done():
 		return fmt.Errorf("check the storage: %w", context.Cause(ctx))
 	case <-g.lost.Done():

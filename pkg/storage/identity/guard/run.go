@@ -67,7 +67,6 @@ func (g *Guard) check(ctx context.Context) {
 	ticker := time.NewTicker(g.opts.CheckPeriod)
 	defer ticker.Stop()
 	for {
-		var asked *round
 		select {
 		case <-ctx.Done():
 			return
@@ -75,12 +74,10 @@ func (g *Guard) check(ctx context.Context) {
 			if g.Err() == nil {
 				_ = g.checkOnce(ctx) // etcd being away says nothing of what it holds
 			}
-			continue
-		case <-g.checks.wake:
-			asked = g.checks.take()
+		case <-g.checks.Wake():
+			asked := g.checks.Take()
+			asked.End(struct{}{}, g.checkOnce(ctx))
 		}
-		asked.err = g.checkOnce(ctx)
-		close(asked.done)
 	}
 }
 

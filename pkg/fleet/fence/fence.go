@@ -36,6 +36,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	admissionclient "k8s.io/client-go/kubernetes/typed/admissionregistration/v1"
 	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
@@ -52,6 +53,9 @@ const (
 	// changed ones once a second.
 	proofTime   = 5 * time.Second
 	proofPeriod = 100 * time.Millisecond
+	// attempts bound the races that are run for one object: each is lost to somebody
+	// who has written it.
+	attempts = 10
 	// proofNamespace exists in every cluster. Nothing is put there.
 	proofNamespace = metav1.NamespaceDefault
 )
@@ -127,7 +131,9 @@ func (f *Fence) Remove(ctx context.Context) error {
 }
 
 func config(host string, transport http.RoundTripper) (*rest.Config, *http.Client) {
-	return &rest.Config{Host: host, Transport: transport, QPS: -1, WarningHandler: rest.NoWarnings{}}, &http.Client{Transport: transport}
+	content := rest.ContentConfig{ContentType: runtime.ContentTypeJSON, AcceptContentTypes: runtime.ContentTypeJSON}
+	return &rest.Config{Host: host, ContentConfig: content, Transport: transport, QPS: -1, WarningHandler: rest.NoWarnings{}},
+		&http.Client{Transport: transport}
 }
 
 func (f *Fence) admission() (*admissionclient.AdmissionregistrationV1Client, error) {
@@ -208,8 +214,10 @@ type objects[T object] interface {
 // gives them a new resourceVersion: a removal that a former leader had decided
 // on meets it.
 func raise[T object](ctx context.Context, client objects[T], mark Mark, want T, same func(have, want T) bool) error {
-	for {
-		have, err := client.Get(ctx, Name, metav1.GetOptions{})
+	var err error
+	for range attempts {
+		var have T
+		have, err = client.Get(ctx, Name, metav1.GetOptions{})
 		switch {
 		case apierrors.IsNotFound(err):
 			want.SetResourceVersion("")
@@ -233,6 +241,7 @@ func raise[T object](ctx context.Context, client objects[T], mark Mark, want T, 
 			return err
 		}
 	}
+	return err
 }
 
 func remove[T object](ctx context.Context, client objects[T], mark Mark) error {

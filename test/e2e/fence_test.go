@@ -198,6 +198,11 @@ func TestFence(t *testing.T) {
 	s.switchFence(false)
 	s.awaitFence("", "")
 	s.eventually("policy and binding are gone", soon, s.noFence)
+	s.eventually("the API server has heard of it", soon, func(ctx context.Context) error {
+		proof := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: s.name + "-"}}
+		_, err := stale.CoreV1().ConfigMaps(contentNamespace).Create(ctx, proof, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		return err
+	})
 	s.wantWrites("whoever it was", stale, true)
 	from.data = documents(settings(s.name, "3"))
 	s.applyRaw(from)

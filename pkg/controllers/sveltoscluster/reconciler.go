@@ -115,12 +115,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		r.Forget(ref)
 		r.Prober.ProbeNow(ref)
 	}
-	result := reconcile.Result{RequeueAfter: r.keepFence(ctx, cluster, ref)}
-	health, known := r.lastHealth(ref, cluster.UID)
-	if !known {
-		return result, nil
+	again := r.keepFence(ctx, cluster, ref)
+	if health, known := r.lastHealth(ref, cluster.UID); known {
+		if err := r.write(ctx, cluster, health); err != nil {
+			return reconcile.Result{}, err
+		}
 	}
-	return result, r.write(ctx, cluster, health)
+	return reconcile.Result{RequeueAfter: again}, nil
 }
 
 // stop ends everything that runs for a registration that is gone.

@@ -59,7 +59,10 @@ func (f *fenced) RoundTrip(req *http.Request) (*http.Response, error) {
 	return recorder.Result(), nil
 }
 
-func status(err *apierrors.StatusError) (int, any) { return int(err.ErrStatus.Code), err.ErrStatus }
+func status(err *apierrors.StatusError) (int, any) {
+	err.ErrStatus.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
+	return int(err.ErrStatus.Code), err.ErrStatus
+}
 
 func (f *fenced) answer(req *http.Request) (int, any) {
 	f.mu.Lock()

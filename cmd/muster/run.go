@@ -125,18 +125,19 @@ func (p *process) assemble(ctx context.Context, o options.CompletedOptions, host
 		return err
 	}
 	dependencies := &controllers.Dependencies{
-		Loopback:    jsonOnly(p.server.LoopbackClientConfig),
-		Host:        host.config,
-		Reach:       o.Reach(),
-		Gate:        gate,
-		Replica:     replica,
-		Index:       selections,
-		WaitCurrent: feed.WaitCurrent,
-		Records:     store,
-		Inventories: inventories,
-		Renderer:    &render.Renderer{Templates: scripts},
-		Mirror:      o.Mirrors.Resolve,
-		Elected:     o.Elected,
+		Loopback:     jsonOnly(p.server.LoopbackClientConfig),
+		Host:         host.config,
+		Reach:        o.Reach(),
+		Gate:         gate,
+		Installation: p.storage.Installation,
+		Replica:      replica,
+		Index:        selections,
+		WaitCurrent:  feed.WaitCurrent,
+		Records:      store,
+		Inventories:  inventories,
+		Renderer:     &render.Renderer{Templates: scripts},
+		Mirror:       o.Mirrors.Resolve,
+		Elected:      o.Elected,
 	}
 	runner := term.NewRunner(term.RunnerOptions{
 		Gate:       gate,

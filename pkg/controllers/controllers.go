@@ -55,6 +55,9 @@ type Dependencies struct {
 	// Reach are the namespaces of the host that are read.
 	Reach reach.Namespaces
 	Gate  *term.Gate
+	// Installation names the installation that the storage belongs to: a fence in a
+	// managed cluster is for its leaders.
+	Installation func(context.Context) (string, error)
 	// Replica names this process, in the User-Agent of everything that it writes.
 	Replica string
 

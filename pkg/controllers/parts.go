@@ -28,6 +28,7 @@ import (
 	"github.com/muster-project/muster/pkg/deploy/release"
 	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/fleet"
+	"github.com/muster-project/muster/pkg/fleet/fence"
 	"github.com/muster-project/muster/pkg/selection"
 )
 
@@ -54,12 +55,10 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 		revisions:    revision.NewStore(d.Records),
 		workers:      fleet.NewWorkers(fleet.WorkersOptions{}),
 	}
-	connections := fleet.NewClusters(fleet.Options{
-		Credentials: &sveltoscluster.Credentials{Clusters: mgr.GetClient(), Host: d.Reach.Reader(host.GetAPIReader()), Secrets: d.Reach.Reader(host.GetCache())},
-		Wrap:        d.Gate.Wrap,
-		Dial:        d.dial(t),
-		UserAgent:   func() string { return d.userAgent(t) },
-	})
+	connections, err := p.newConnections(ctx, t, mgr, host)
+	if err != nil {
+		return nil, err
+	}
 	// Before the first set is looked at, so that no change falls in between.
 	context.AfterFunc(ctx, d.Index.OnChange(p.setChanges.Trigger))
 	brake, err := sveltoscluster.NewBrake(ctx, mgr.GetAPIReader(), clock.RealClock{}, func() { p.brakeChanged(ctx, mgr) })
@@ -70,6 +69,7 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 	p.clusters = &sveltoscluster.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: recorder, Forget: connections.Forget,
 		Trigger: trigger.New[reconcile.Request](), Brake: brake, ForgetInventories: p.forgetInventories,
+		Fences: connections, Workers: p.workers,
 	}
 	p.prober = fleet.NewProber(connections, p.clusters.Report, d.Prober)
 	p.clusters.Prober = p.prober
@@ -83,6 +83,26 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 	}
 	p.summaries = p.newSummaries(mgr, host, connections, recorder)
 	return p, nil
+}
+
+// newConnections returns the factory of the clients of managed clusters.
+func (p *parts) newConnections(ctx context.Context, t term.Term, mgr manager.Manager, host cluster.Cluster) (*fleet.Clusters, error) {
+	installation, err := p.Installation(ctx)
+	if err != nil {
+		return nil, err
+	}
+	credentials := &sveltoscluster.Credentials{Clusters: mgr.GetClient(), Host: p.Reach.Reader(host.GetAPIReader()), Secrets: p.Reach.Reader(host.GetCache())}
+	return fleet.NewClusters(fleet.Options{
+		Credentials: credentials,
+		Wrap:        p.Gate.Wrap,
+		Dial:        p.dial(t),
+		UserAgent:   func() string { return p.userAgent(t) },
+		Fencing: &fleet.Fencing{
+			Wanted: credentials.Fenced,
+			Mark:   fence.Mark{Installation: installation, Epoch: t.Epoch},
+			Report: func(ref fleet.Ref, err error) { p.clusters.ReportFence(ref, err) },
+		},
+	}), nil
 }
 
 func (p *parts) newSummaries(mgr manager.Manager, host cluster.Cluster, connections *fleet.Clusters, recorder events.EventRecorder) *clustersummary.Reconciler {

@@ -96,7 +96,7 @@ func newClient(connection *connection, as Identity, catalog *catalog) (*Client, 
 
 // as returns the two ways to send requests as an identity.
 func (c *connection) as(as Identity) (*rest.Config, *http.Client) {
-	transport := &identityTransport{connection: c, as: as}
+	transport := &identityTransport{connection: c, as: as, stamp: c.barrier.pass}
 	config := &rest.Config{
 		Host:           c.host,
 		Transport:      transport,

@@ -40,6 +40,8 @@ type Options struct {
 	// UserAgent is asked for every request, because it carries the epoch,
 	// which changes. Default "muster".
 	UserAgent func() string
+	// Fencing, if set, says which clusters are fenced.
+	Fencing *Fencing
 	// InFlight is the limit of requests under way to one cluster; default
 	// DefaultInFlight.
 	InFlight int
@@ -206,7 +208,14 @@ func (c *Clusters) open(ctx context.Context, ref Ref) (*connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newConnection(ref, config, version, &c.options, func() { c.suspected(ref) })
+	connection, err := newConnection(ref, config, version, &c.options, func() { c.suspected(ref) })
+	if err != nil {
+		return nil, err
+	}
+	if connection.barrier, err = newBarrier(ctx, connection, c.options.Fencing); err != nil {
+		return nil, err
+	}
+	return connection, nil
 }
 
 // recheck reads the version of the credentials again after the cluster refused

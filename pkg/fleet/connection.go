@@ -63,6 +63,7 @@ type connection struct {
 	closeIdle func()
 	suspect   func() // tells the prober that something broke
 
+	barrier *barrier // nil where there are no fences
 	breaker breaker
 	slots   chan struct{}
 	streams streams

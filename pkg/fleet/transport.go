@@ -16,6 +16,8 @@ import (
 	"time"
 
 	utilnet "k8s.io/apimachinery/pkg/util/net"
+
+	"github.com/muster-project/muster/pkg/fleet/fence"
 )
 
 var (
@@ -29,7 +31,7 @@ var (
 
 // The layers of a request, outermost first:
 //
-//	identityTransport  who asks; nothing for or from another host
+//	identityTransport  who asks; nothing for or from another host; the fence
 //	connection         breaker, requests in flight, streams, signs of trouble
 //	the write gate     Options.Wrap: last, so that no wait comes after it
 //	http.Transport     the HTTP/2 connection
@@ -40,6 +42,8 @@ var (
 type identityTransport struct {
 	connection *connection
 	as         Identity
+	// stamp, if set, is asked for every write what it has to say of its sender.
+	stamp func(context.Context) (*stamp, error)
 }
 
 // RoundTrip sends the request with the credentials, as the identity.
@@ -49,8 +53,16 @@ func (t *identityTransport) RoundTrip(req *http.Request) (*http.Response, error)
 		closeBody(req)
 		return nil, errForeignHost
 	}
+	var stamp *stamp
+	if t.stamp != nil && mayChange(req) {
+		var err error
+		if stamp, err = t.stamp(req.Context()); err != nil {
+			closeBody(req)
+			return nil, err
+		}
+	}
 	req = utilnet.CloneRequest(req)
-	t.setHeaders(req.Header)
+	t.setHeaders(req.Header, stamp)
 	resp, err := t.connection.RoundTrip(req)
 	if err != nil {
 		return nil, err
@@ -64,7 +76,7 @@ func (t *identityTransport) RoundTrip(req *http.Request) (*http.Response, error)
 
 // setHeaders overrides rather than completes: no library's own idea of who it
 // is or whom it impersonates may pass.
-func (t *identityTransport) setHeaders(header http.Header) {
+func (t *identityTransport) setHeaders(header http.Header, stamp *stamp) {
 	for name := range header {
 		if strings.HasPrefix(textproto.CanonicalMIMEHeaderKey(name), "Impersonate-") {
 			delete(header, name)
@@ -74,10 +86,26 @@ func (t *identityTransport) setHeaders(header http.Header) {
 	if t.connection.authorization != "" {
 		header.Set("Authorization", t.connection.authorization)
 	}
-	if user := t.as.UserName(); user != "" {
+	switch user := t.as.UserName(); {
+	case user != "":
 		header.Set("Impersonate-User", user)
+	case stamp != nil:
+		stamp.user.Impersonate(header)
+	}
+	if stamp != nil {
+		fence.Stamp(header, stamp.epoch)
 	}
 	header.Set("User-Agent", t.connection.userAgent())
+}
+
+// mayChange says whether a request can change anything. One that upgrades the
+// connection can, whatever its method: exec over WebSockets is a GET.
+func mayChange(req *http.Request) bool {
+	switch req.Method {
+	case "", http.MethodGet, http.MethodHead, http.MethodOptions:
+		return req.Header.Get("Upgrade") != ""
+	}
+	return true
 }
 
 // probeKey marks the contexts of probes, which pass an open breaker and need

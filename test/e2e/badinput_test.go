@@ -137,6 +137,8 @@ func TestBadValuesAreRefused(t *testing.T) {
 		{"brake misspelt", "ClusterSet Set", ", annotations: {muster.projectsveltos.io/ignore-brake: 'yes'}", "maxReplicas: 1",
 			"metadata.annotations[muster.projectsveltos.io/ignore-brake]", "yes"},
 		{"threshold", "SveltosCluster", "", "consecutiveFailureThreshold: -1", "spec.consecutiveFailureThreshold", "between 1 and 1000"},
+		{"fence misspelt", "SveltosCluster", ", annotations: {muster.projectsveltos.io/fence: 'on'}", "",
+			"metadata.annotations[muster.projectsveltos.io/fence]", "on"},
 		{"kubeconfig's Secret", "SveltosCluster", "", "kubeconfigName: ../x", "spec.kubeconfigName", "RFC 1123"},
 		{"tier", "ClusterProfile Profile", "", "tier: -1", "spec.tier", "at least 1"},
 		{"mode", "ClusterProfile Profile", "", "syncMode: Sometimes", "spec.syncMode", "OneTime"},

@@ -166,6 +166,10 @@ func (r *Reconciler) connect(ctx context.Context, cluster *libv1beta1.SveltosClu
 	if err != nil {
 		return deploy.Cluster{}, fmt.Errorf("connecting to %s: %w", ref, err)
 	}
+	// Before anything is read that is decided on: no former leader changes it then.
+	if err := connection.Fence(ctx); err != nil {
+		return deploy.Cluster{}, fmt.Errorf("fencing %s: %w", ref, err)
+	}
 	id, err := connection.ClusterID(ctx)
 	if err != nil {
 		return deploy.Cluster{}, fmt.Errorf("asking %s who it is: %w", ref, err)

@@ -62,8 +62,13 @@ type Reconciler struct {
 	// whose registration is gone, which leaves that content.
 	ForgetInventories func(context.Context, fleet.Ref) error
 
+	// Fences and Workers keep the fences against former leaders.
+	Fences  Fences
+	Workers Workers
+
 	mu       sync.Mutex
 	findings map[fleet.Ref]finding
+	fences   map[fleet.Ref]fenceFinding
 }
 
 // finding is what the prober last reported of a registration.
@@ -110,11 +115,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		r.Forget(ref)
 		r.Prober.ProbeNow(ref)
 	}
-	health, known := r.lastHealth(ref, cluster.UID)
-	if !known {
-		return reconcile.Result{}, nil
+	again := r.keepFence(ctx, cluster, ref)
+	if health, known := r.lastHealth(ref, cluster.UID); known {
+		if err := r.write(ctx, cluster, health); err != nil {
+			return reconcile.Result{}, err
+		}
 	}
-	return reconcile.Result{}, r.write(ctx, cluster, health)
+	return reconcile.Result{RequeueAfter: again}, nil
 }
 
 // stop ends everything that runs for a registration that is gone.
@@ -124,6 +131,7 @@ func (r *Reconciler) stop(ctx context.Context, ref fleet.Ref) error {
 	r.Brake.Forget(ref)
 	r.mu.Lock()
 	delete(r.findings, ref)
+	delete(r.fences, ref)
 	r.mu.Unlock()
 	return r.ForgetInventories(ctx, ref)
 }
@@ -145,6 +153,7 @@ func (r *Reconciler) write(ctx context.Context, cluster *libv1beta1.SveltosClust
 		return err
 	}
 	status := desiredStatus(cluster, health, duplicates)
+	setFenceCondition(&status, cluster, r.lastFence(clusterref.Of(cluster.Namespace, cluster.Name)))
 	if !apiequality.Semantic.DeepEqual(cluster.Status, status) {
 		before := cluster.DeepCopy()
 		cluster.Status = status
@@ -231,6 +240,10 @@ func eventOf(condition, status string) (eventType, reason string) {
 		return corev1.EventTypeWarning, "DuplicateRegistration"
 	case libv1beta1.ConditionIdentityChanged + "=True":
 		return corev1.EventTypeWarning, "IdentityChanged"
+	case libv1beta1.ConditionFenced + "=True":
+		return corev1.EventTypeNormal, "Fenced"
+	case libv1beta1.ConditionFenced + "=False":
+		return corev1.EventTypeWarning, "FenceFailed"
 	}
 	return "", ""
 }

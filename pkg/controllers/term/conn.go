@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"syscall"
+	"time"
 )
 
 // Dial returns a dialer for the clients of the term with this epoch, around one that makes
@@ -19,6 +20,11 @@ import (
 // and when the term is over, which closes its connections. Reads' requests are bytes too, and fail
 // as well: a term has clients of its own. Between Close and either of these, what was let through
 // goes on.
+//
+// What the kernel has taken it sends, again and again if need be, for as long as it likes. So on
+// Linux each write also has it give up, and drop the connection, when what is sent is not
+// acknowledged before the deadline as it is then: a replica that was cut off sends nothing out of its
+// buffers when a rival has the lease, whether its process runs or not.
 func (g *Gate) Dial(epoch int64, dial func(ctx context.Context, network, address string) (net.Conn, error)) func(ctx context.Context, network, address string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		if err := g.mayGoOn(epoch); err != nil {
@@ -29,6 +35,7 @@ func (g *Gate) Dial(epoch int64, dial func(ctx context.Context, network, address
 			return nil, err
 		}
 		c := &conn{Conn: inner, gate: g, epoch: epoch}
+		_, c.tcp = inner.(*net.TCPConn)
 		if socket, ok := inner.(syscall.Conn); ok && rawWrites {
 			if c.raw, err = socket.SyscallConn(); err != nil {
 				_ = inner.Close()
@@ -58,6 +65,17 @@ func (g *Gate) mayGoOnLocked(epoch int64) error {
 	return nil
 }
 
+// timeLeft is mayGoOn, and for how long: 0 is without limit.
+func (g *Gate) timeLeft(epoch int64) (time.Duration, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err := g.mayGoOnLocked(epoch); err != nil || !g.leased {
+		return 0, err
+	}
+	// Not nothing, although it may have run out since: that is no limit.
+	return max(g.deadline.remaining(g.clock.Now()), 1), nil
+}
+
 func (g *Gate) attach(c *conn) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -80,6 +98,10 @@ type conn struct {
 	gate  *Gate
 	epoch int64
 	raw   syscall.RawConn // nil where the connection is no socket
+	tcp   bool
+	// patience is for how long the kernel waits for an acknowledgement, 0 for as long as it likes. Who
+	// holds the socket for writing has it.
+	patience time.Duration
 }
 
 // Write asks the gate in front of each system call, so also after a wait for room in the socket's
@@ -94,7 +116,12 @@ func (c *conn) Write(p []byte) (n int, err error) {
 	var failed error
 	err = c.raw.Write(func(fd uintptr) (done bool) {
 		for n < len(p) {
-			if failed = c.gate.mayGoOn(c.epoch); failed != nil {
+			left, err := c.gate.timeLeft(c.epoch)
+			if err == nil {
+				err = c.limit(fd, left)
+			}
+			if err != nil {
+				failed = err
 				return true
 			}
 			sent, err := writeSocket(fd, p[n:])
@@ -115,6 +142,20 @@ func (c *conn) Write(p []byte) (n int, err error) {
 		err = failed
 	}
 	return n, err
+}
+
+// limit has the kernel wait no longer than the time that is left, and not much less than it can: each
+// renewal gives more. A lease that is renewed in time costs one system call in a connection's life.
+func (c *conn) limit(fd uintptr, left time.Duration) error {
+	if !c.tcp || left == 0 || left/2 <= c.patience && c.patience <= left && c.patience > 0 {
+		return nil
+	}
+	patience := left * 3 / 4
+	if err := setPatience(fd, patience); err != nil {
+		return fmt.Errorf("bound the time that a connection's data may stay unacknowledged: %w", err)
+	}
+	c.patience = patience
+	return nil
 }
 
 // Close closes the connection.

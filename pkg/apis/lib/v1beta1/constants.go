@@ -55,6 +55,9 @@ const (
 	// AnnotationIgnoreBrake with value "true" on a set: it moves work although so
 	// many clusters went down at once that the cause is more likely on this side.
 	AnnotationIgnoreBrake = "muster.projectsveltos.io/ignore-brake"
+	// AnnotationFence with value "true" on a cluster: an admission policy there
+	// denies the writes of Muster's former leaders.
+	AnnotationFence = "muster.projectsveltos.io/fence"
 )
 
 // Annotations, and one label, that every deployed object carries. They say who
@@ -127,6 +130,9 @@ const (
 	// ConditionIdentityChanged is true if another cluster answers where this one
 	// was.
 	ConditionIdentityChanged = "IdentityChanged"
+	// ConditionFenced is true if the cluster denies the writes of Muster's former
+	// leaders. It is there only where that is asked for, or was and is not undone.
+	ConditionFenced = "Fenced"
 )
 
 // Types of conditions of a ClusterSet and of a Set.
@@ -165,6 +171,22 @@ const (
 	ReasonOtherCluster = "OtherCluster"
 	// ReasonIdentityKnown: the cluster ID is what it was.
 	ReasonIdentityKnown = "IdentityKnown"
+	// ReasonFenceStands: the cluster denies the writes of former leaders.
+	ReasonFenceStands = "FenceStands"
+	// ReasonFenceNotRaised: the cluster could not be asked yet.
+	ReasonFenceNotRaised = "NotRaised"
+	// ReasonFenceForbidden: the kubeconfig's user lacks a right for it.
+	ReasonFenceForbidden = "Forbidden"
+	// ReasonFenceNotSupported: the cluster has no admission policies, or does not
+	// obey them.
+	ReasonFenceNotSupported = "NotSupported"
+	// ReasonFenceOfAnother: the policy is another installation's, or a later
+	// leader's.
+	ReasonFenceOfAnother = "OfAnother"
+	// ReasonFenceFailed: something else went wrong.
+	ReasonFenceFailed = "Failed"
+	// ReasonFenceNotRemoved: what is not asked for any more could not be removed.
+	ReasonFenceNotRemoved = "NotRemoved"
 	// ReasonManyClustersDown: the brake is on.
 	ReasonManyClustersDown = "ManyClustersDown"
 	// ReasonBrakeIgnored: the brake would be on, but the set says to ignore it.

@@ -55,11 +55,7 @@ func ValidateSetStatusUpdate(set, old *lib.Set) field.ErrorList {
 }
 
 func validateSet(meta *metav1.ObjectMeta, spec *lib.ClusterSetSpec) field.ErrorList {
-	var errs field.ErrorList
-	if value, exists := meta.Annotations[v1beta1.AnnotationIgnoreBrake]; exists && value != "true" && value != "false" {
-		path := field.NewPath("metadata", "annotations").Key(v1beta1.AnnotationIgnoreBrake)
-		errs = append(errs, field.NotSupported(path, value, []string{"true", "false"}))
-	}
+	errs := validateSwitch(meta, v1beta1.AnnotationIgnoreBrake)
 	path := field.NewPath("spec")
 	errs = append(errs, ValidateSelector(spec.ClusterSelector, path.Child("clusterSelector"))...)
 	errs = append(errs, ValidateClusterRefs(spec.ClusterRefs, meta.Namespace, path.Child("clusterRefs"))...)

@@ -75,6 +75,11 @@ func TestValidateSveltosCluster(t *testing.T) {
 			func(c *lib.SveltosCluster) { c.Annotations = map[string]string{v1beta1.AnnotationShard: ""} },
 			[]string{"metadata.annotations[sharding.projectsveltos.io/key]: Forbidden: not supported yet"},
 		},
+		"fenced": {func(c *lib.SveltosCluster) { c.Annotations = map[string]string{v1beta1.AnnotationFence: "true"} }, nil},
+		"fence misspelt": {
+			func(c *lib.SveltosCluster) { c.Annotations = map[string]string{v1beta1.AnnotationFence: "yes"} },
+			[]string{`metadata.annotations[muster.projectsveltos.io/fence]: Unsupported value: "yes"`},
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -38,6 +38,16 @@ func ValidateLabelledName(name string, prefix bool) []string {
 	return problems
 }
 
+// validateSwitch refuses an annotation that is neither on nor off.
+func validateSwitch(meta *metav1.ObjectMeta, annotation string) field.ErrorList {
+	value, exists := meta.Annotations[annotation]
+	if !exists || value == "true" || value == "false" {
+		return nil
+	}
+	path := field.NewPath("metadata", "annotations").Key(annotation)
+	return field.ErrorList{field.NotSupported(path, value, []string{"true", "false"})}
+}
+
 // ValidateSelector refuses what is no selector, and operators and values that a
 // selector cannot have.
 func ValidateSelector(selector lib.Selector, path *field.Path) field.ErrorList {

@@ -77,6 +77,7 @@ func ValidateSveltosClusterStatusUpdate(cluster, old *lib.SveltosCluster) field.
 
 func validateSveltosCluster(cluster *lib.SveltosCluster) field.ErrorList {
 	errs := clusterMetaTable.Validate(&cluster.ObjectMeta, field.NewPath("metadata"))
+	errs = append(errs, validateSwitch(&cluster.ObjectMeta, v1beta1.AnnotationFence)...)
 	return append(errs, validateClusterSpec(&cluster.Spec, field.NewPath("spec"))...)
 }
 

@@ -61,6 +61,16 @@ func (g *Guard) read(ctx context.Context) (identity.Found, int64, error) {
 	return found, kvs[0].ModRevision, nil
 }
 
+// Installation is the ID of the installation that the storage belongs to, as its
+// mark says.
+func (g *Guard) Installation(ctx context.Context) (string, error) {
+	found, _, err := g.read(ctx)
+	if err == nil && found.Installation == "" {
+		err = fmt.Errorf("read the mark of this installation from etcd: there is %s", found)
+	}
+	return found.Installation, err
+}
+
 // mark writes a mark where the last one is still at revision. Where it is not,
 // another server was first, and nothing is written.
 func (g *Guard) mark(ctx context.Context, mark identity.Mark, revision int64) error {

@@ -116,10 +116,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		r.Prober.ProbeNow(ref)
 	}
 	again := r.keepFence(ctx, cluster, ref)
-	if health, known := r.lastHealth(ref, cluster.UID); known {
-		if err := r.write(ctx, cluster, health); err != nil {
+	health, known := r.lastHealth(ref, cluster.UID)
+	if !known {
+		// Nothing has changed since a former term: there is the fence alone to tell of.
+		if err := r.writeStatus(ctx, cluster, *cluster.Status.DeepCopy()); err != nil {
 			return reconcile.Result{}, err
 		}
+	} else if err := r.write(ctx, cluster, health); err != nil {
+		return reconcile.Result{}, err
 	}
 	return reconcile.Result{RequeueAfter: again}, nil
 }
@@ -152,15 +156,8 @@ func (r *Reconciler) write(ctx context.Context, cluster *libv1beta1.SveltosClust
 	if err != nil {
 		return err
 	}
-	status := desiredStatus(cluster, health, duplicates)
-	setFenceCondition(&status, cluster, r.lastFence(clusterref.Of(cluster.Namespace, cluster.Name)))
-	if !apiequality.Semantic.DeepEqual(cluster.Status, status) {
-		before := cluster.DeepCopy()
-		cluster.Status = status
-		if err := r.Client.Status().Update(ctx, cluster); err != nil {
-			return fmt.Errorf("writing the status of SveltosCluster %s/%s: %w", cluster.Namespace, cluster.Name, err)
-		}
-		r.announce(ctx, before, cluster)
+	if err := r.writeStatus(ctx, cluster, desiredStatus(cluster, health, duplicates)); err != nil {
+		return err
 	}
 	if health.Version == "" || cluster.Labels[libv1beta1.LabelK8sVersion] == health.Version {
 		return nil
@@ -173,6 +170,22 @@ func (r *Reconciler) write(ctx context.Context, cluster *libv1beta1.SveltosClust
 	if err := r.Client.Patch(ctx, cluster, patch); err != nil {
 		return fmt.Errorf("labelling SveltosCluster %s/%s with its version: %w", cluster.Namespace, cluster.Name, err)
 	}
+	return nil
+}
+
+// writeStatus writes a status, and what is known of the fence in it, if that is
+// news.
+func (r *Reconciler) writeStatus(ctx context.Context, cluster *libv1beta1.SveltosCluster, status libv1beta1.SveltosClusterStatus) error {
+	setFenceCondition(&status, cluster, r.lastFence(clusterref.Of(cluster.Namespace, cluster.Name)))
+	if apiequality.Semantic.DeepEqual(cluster.Status, status) {
+		return nil
+	}
+	before := cluster.DeepCopy()
+	cluster.Status = status
+	if err := r.Client.Status().Update(ctx, cluster); err != nil {
+		return fmt.Errorf("writing the status of SveltosCluster %s/%s: %w", cluster.Namespace, cluster.Name, err)
+	}
+	r.announce(ctx, before, cluster)
 	return nil
 }
 

@@ -159,6 +159,7 @@ func (p *process) assemble(ctx context.Context, o options.CompletedOptions, host
 	}
 	p.background["selection index"] = func(ctx context.Context) error { return p.follow(ctx, feed) }
 	p.background["script workers"] = scripts.Run
+	p.background["end of watches"] = server.Retire
 	if host.certificate != nil {
 		p.background["serving certificate"] = host.certificate.Run
 		if err := p.server.AddReadyzChecks(host.certificate.ReadyCheck()); err != nil {

@@ -7,6 +7,7 @@
 package apiserver
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 
@@ -56,6 +57,7 @@ type Config struct {
 type completedConfig struct {
 	GenericConfig genericapiserver.CompletedConfig
 	ExtraConfig   *ExtraConfig
+	retiring      *retirement
 }
 
 // CompletedConfig is a Config with everything filled in. It has a private
@@ -67,6 +69,9 @@ type CompletedConfig struct {
 // Server is our API server.
 type Server struct {
 	GenericAPIServer *genericapiserver.GenericAPIServer
+	// Retire ends watches in good time when the server ends. It has to run beside
+	// the server, and returns when its context ends.
+	Retire func(ctx context.Context) error
 }
 
 // NewGenericConfig returns the part of the configuration that does not depend on
@@ -89,12 +94,15 @@ func (c *Config) Complete() CompletedConfig {
 	// Innermost, so that callers are known and authorized before they are told of
 	// the storage.
 	chain := c.GenericConfig.BuildHandlerChainFunc
+	retiring := newRetirement(c.GenericConfig.ShutdownInitiatedNotify())
 	c.GenericConfig.BuildHandlerChainFunc = func(api http.Handler, config *genericapiserver.Config) http.Handler {
-		return chain(trust.Filter(api, c.ExtraConfig.Storage, scheme.Serializer(), lib.GroupName, configapi.GroupName), config)
+		handler := chain(trust.Filter(api, c.ExtraConfig.Storage, scheme.Serializer(), lib.GroupName, configapi.GroupName), config)
+		return retiring.filter(handler)
 	}
 	return CompletedConfig{&completedConfig{
 		GenericConfig: c.GenericConfig.Complete(),
 		ExtraConfig:   &c.ExtraConfig,
+		retiring:      retiring,
 	}}
 }
 
@@ -113,10 +121,10 @@ func (c CompletedConfig) New() (*Server, error) {
 	}
 	installMetrics(server.Handler.NonGoRestfulMux, c.ExtraConfig.Gatherers)
 	storage := c.ExtraConfig.Storage
-	if err := server.AddReadyzChecks(trust.ReadyCheck(storage), trust.WhenTrusted(storage, c.ExtraConfig.SelectionsReady)); err != nil {
+	if err := server.AddReadyzChecks(callersKnown(c.GenericConfig.Authentication.RequestHeaderConfig), trust.ReadyCheck(storage), trust.WhenTrusted(storage, c.ExtraConfig.SelectionsReady)); err != nil {
 		return nil, fmt.Errorf("add the readiness check: %w", err)
 	}
-	return &Server{GenericAPIServer: server}, nil
+	return &Server{GenericAPIServer: server, Retire: c.retiring.run}, nil
 }
 
 // installMetrics serves /metrics and /metrics/slis. Three libraries of this

@@ -35,7 +35,8 @@ func benchmarks() []benchmark {
 		{"G1", "a selection is read, directly and through the host, while statuses change", measureSelectionReads},
 		{"G2", "a cluster fails; when its work runs on another one", measureFailover},
 		{"G5", "what a registered and probed cluster costs in memory and in etcd", measureFootprint},
-		{"G7", "the server restarts; when it answers", measureRestart},
+		{"G7", "the server restarts, or a leader of several ends; when it answers, and when another one works", measureRestarts},
+		{"HA", "replicas are restarted and killed, and certificates rotated, under load; what fails", measureAvailability},
 	}
 }
 

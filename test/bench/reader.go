@@ -20,7 +20,7 @@ import (
 	"github.com/muster-project/muster/test/fleet"
 )
 
-// reader sends requests to one server, over HTTPS and HTTP/2, as one user.
+// reader sends requests to one server, over HTTPS, as one user.
 type reader struct {
 	base   string
 	client *http.Client

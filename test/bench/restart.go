@@ -16,7 +16,12 @@ import (
 // restartGoal is at most so many seconds, for a fleet of up to 10,000 clusters.
 const restartGoal = 5
 
-// measureRestart is G7.
+// measureRestarts is G7.
+func measureRestarts(ctx context.Context, b *bench, report func(*Measure)) error {
+	return errors.Join(measureRestart(ctx, b, report), measureTakeover(ctx, b, report))
+}
+
+// measureRestart is the part of G7 with one server.
 func measureRestart(ctx context.Context, b *bench, report func(*Measure)) error {
 	sizes := b.clusters
 	if len(sizes) == 0 {

@@ -62,6 +62,7 @@ func rights() []right {
 		{rule("", []string{"secrets"}, []string{"update"}, servingSecret), own, "the certificate is not renewed"},
 		{rule("", []string{"configmaps"}, []string{"update"}, identity.ConfigMapName), own, "the storage cannot be told from another"},
 		{rule("coordination.k8s.io", []string{"leases"}, []string{"get", "create", "update"}), own, "nobody leads"},
+		{rule("coordination.k8s.io", []string{"leases"}, []string{"watch"}), own, "a leader that ends is replaced a second later than it could be"},
 	}
 }
 

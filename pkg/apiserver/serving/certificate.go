@@ -35,7 +35,8 @@ const (
 
 // RotateAnnotation on the Secret makes a new authority without waiting for the
 // end of the old one. Its value is how long the new one is only published before
-// it signs, a duration as in "1m".
+// it signs, a duration as in "1m", and how long the old one is trusted after that,
+// though for no less than 20 s. A day where it is no duration.
 const RotateAnnotation = "muster.projectsveltos.io/rotate-authority"
 
 // Certificate is the serving certificate that all replicas share. It lives in
@@ -123,11 +124,7 @@ func (c *Certificate) pause() time.Duration {
 	if !samePair(c.data, c.serving) {
 		return propagation / 10
 	}
-	signsFrom, err := time.Parse(time.RFC3339, string(c.data[caSignsFrom]))
-	if until := signsFrom.Sub(c.issuer.now()); err == nil && until > 0 && until < renewalCheck {
-		return until
-	}
-	return renewalCheck
+	return c.issuer.nextChange(c.data, renewalCheck)
 }
 
 // sync brings the Secret up to date and takes over what is in it.
@@ -303,9 +300,17 @@ func (c *Certificate) CurrentCertKeyContent() (cert, key []byte) {
 	return c.serving[corev1.TLSCertKey], c.serving[corev1.TLSPrivateKeyKey]
 }
 
-// Bundle returns, as PEM, the authorities that clients have to trust.
-func (c *Certificate) Bundle() []byte {
-	return c.known()[caBundleKey]
+// publish returns what to publish where published stands now, and after how long,
+// at most longest, that is something else though nothing has changed.
+func (c *Certificate) publish(published []byte, longest time.Duration) (bundle []byte, changes time.Duration) {
+	now, data := c.issuer.now(), c.known()
+	keep := retention(overlap(data))
+	if newest := firstCertificate(parseCertificates(data[caBundleKey])); newest != nil {
+		if until := newest.NotBefore.Add(backdating + keep).Sub(now); until > 0 {
+			longest = min(until, longest)
+		}
+	}
+	return union(data[caBundleKey], published, keep, now), longest
 }
 
 // AddListener registers who is told about a new certificate.

@@ -31,6 +31,9 @@ const (
 	caPrivateKey = "ca.key"
 	// caSignsFrom is when the newest authority begins to sign, RFC 3339.
 	caSignsFrom = "ca.signs-from"
+	// caOverlap is how long from then on older authorities are trusted, a duration
+	// as in "24h"; settling where there is none.
+	caOverlap = "ca.overlap"
 )
 
 // authorityName tells our authorities from others in a caBundle.
@@ -49,6 +52,11 @@ const (
 	// the sake of clients that were given the bundle by hand; replicas make sure by
 	// themselves that what they serve is trusted.
 	settling = 24 * time.Hour
+
+	// leastOverlap is the shortest time for which an old authority is trusted beside
+	// a new one that signs, whatever a person asks for: replicas begin to serve what
+	// it signed one after the other.
+	leastOverlap = 2 * propagation
 )
 
 // issuer decides what the serving Secret should hold. It is pure but for the
@@ -91,7 +99,7 @@ func (i issuer) renew(data map[string][]byte) (map[string][]byte, bool, error) {
 			return nil, false, err
 		}
 	}
-	if served.cert.CheckSignatureFrom(signer.cert) == nil && !i.now().Before(signsFrom.Add(settling)) {
+	if served.cert.CheckSignatureFrom(signer.cert) == nil && !i.now().Before(signsFrom.Add(overlap(data))) {
 		authorities = authorities[:1]
 	}
 	next := map[string][]byte{
@@ -101,11 +109,14 @@ func (i issuer) renew(data map[string][]byte) (map[string][]byte, bool, error) {
 		corev1.TLSCertKey:       served.certPEM,
 		corev1.TLSPrivateKeyKey: served.keyPEM,
 	}
+	if asked, ok := data[caOverlap]; ok {
+		next[caOverlap] = asked
+	}
 	return next, !holds(data, next), nil
 }
 
 // rotate returns data with a new authority, which signs after a while. Those
-// that were trusted stay so.
+// that were trusted stay so for as long again.
 func (i issuer) rotate(data map[string][]byte, after time.Duration) (map[string][]byte, error) {
 	signer, err := i.newAuthority()
 	if err != nil {
@@ -116,7 +127,32 @@ func (i issuer) rotate(data map[string][]byte, after time.Duration) (map[string]
 		caBundleKey:  encodeCertificates(authorities),
 		caPrivateKey: signer.keyPEM,
 		caSignsFrom:  []byte(i.now().Add(after).UTC().Format(time.RFC3339)),
+		caOverlap:    []byte(min(max(after, leastOverlap), settling).String()),
 	}), nil
+}
+
+// overlap is how long older authorities are trusted beside one that signs.
+func overlap(data map[string][]byte) time.Duration {
+	asked, err := time.ParseDuration(string(data[caOverlap]))
+	if err != nil || asked < leastOverlap || asked > settling {
+		return settling
+	}
+	return asked
+}
+
+// nextChange is when what the Secret should hold changes next by the mere passing
+// of time, or longest from now if that is later.
+func (i issuer) nextChange(data map[string][]byte, longest time.Duration) time.Duration {
+	signsFrom, err := time.Parse(time.RFC3339, string(data[caSignsFrom]))
+	if err != nil {
+		return longest
+	}
+	for _, at := range []time.Time{signsFrom, signsFrom.Add(overlap(data))} {
+		if until := at.Sub(i.now()); until > 0 {
+			return min(until, longest)
+		}
+	}
+	return longest
 }
 
 // signsFrom is when the newest authority begins to sign.

@@ -22,11 +22,13 @@ const propagation = 10 * time.Second
 const readyAfter = time.Second
 
 // retention is how long after a new authority was made the caBundles keep an
-// older one that the Secret does not hold any more. It is longer than the Secret
-// keeps one, and longer than a replica can take to notice that: two replicas of
-// which only one has seen the Secret's change would otherwise remove and add the
-// authority by turns.
-const retention = 2*settling + 2*renewalCheck
+// older one that the Secret does not hold any more, where the Secret keeps it for
+// overlap after the new one has begun to sign. It is longer than that, and longer
+// than a replica can take to notice: two replicas of which only one has seen the
+// Secret's change would otherwise remove and add the authority by turns.
+func retention(overlap time.Duration) time.Duration {
+	return 2*overlap + 2*min(overlap, renewalCheck)
+}
 
 // publication is what our APIServices trust, and since when.
 type publication struct {
@@ -93,7 +95,7 @@ func (p *publication) covers(cert *x509.Certificate, now time.Time, age time.Dur
 // replica has seen before us, and must not be taken away again. One that has
 // gone from the Secret stays for the retention time, because the Secret may have
 // been lost, while certificates are served that were made before.
-func union(own, published []byte, now time.Time) []byte {
+func union(own, published []byte, retention time.Duration, now time.Time) []byte {
 	bundle := parseCertificates(own)
 	newest := firstCertificate(bundle)
 	if newest == nil {

@@ -105,11 +105,7 @@ func (r *Registrar) Run(ctx context.Context) error {
 			retry.Reset(time.Second)
 			continue
 		}
-		if watch.sync(ctx) {
-			retry.Reset(renewalCheck) // an authority's retention ends without an event
-		} else {
-			retry.Reset(retryAfter)
-		}
+		retry.Reset(watch.sync(ctx))
 	}
 }
 
@@ -121,16 +117,16 @@ type registrationWatch struct {
 	reported      string
 }
 
-// sync brings every APIService of ours up to date and reports whether that
-// has succeeded. What fails is logged.
-func (w *registrationWatch) sync(ctx context.Context) bool {
+// sync brings every APIService of ours up to date and returns when to do so
+// again, if nothing happens before. What fails is logged.
+func (w *registrationWatch) sync(ctx context.Context) time.Duration {
 	logger := klog.FromContext(ctx)
 	all, err := w.registrations.List(labels.Everything())
 	if err != nil {
 		logger.Error(err, "APIServices could not be listed")
-		return false
+		return retryAfter
 	}
-	done := true
+	next := renewalCheck
 	if err := preflight(all, w.Groups, w.Service); err != nil && err.Error() != w.reported {
 		logger.Error(err, "Another server has taken over one of our API groups")
 		w.reported = err.Error()
@@ -143,16 +139,18 @@ func (w *registrationWatch) sync(ctx context.Context) bool {
 		if !slices.Contains(w.Groups, registration.Spec.Group) || !w.Service.owns(registration) {
 			continue
 		}
-		if err := w.keepBundle(ctx, registration); err != nil {
+		changes, err := w.keepBundle(ctx, registration)
+		if err != nil {
 			logger.Error(err, "The caBundle could not be kept up to date", "apiService", klog.KObj(registration))
-			done = false
+			changes = retryAfter
 		}
+		next = min(next, changes)
 		if err := w.keepCondition(ctx, registration, found); err != nil {
 			logger.Error(err, "The warning about CustomResourceDefinitions could not be kept up to date", "apiService", klog.KObj(registration))
-			done = false
+			next = min(next, retryAfter)
 		}
 	}
-	return done
+	return next
 }
 
 // tellPublished lets the certificate know what is trusted.
@@ -171,14 +169,15 @@ func (w *registrationWatch) tellPublished(all []*apiregistration.APIService) {
 
 // keepBundle writes the bundle that the certificate was signed under. The
 // resourceVersion that it was compared at guards it against another replica,
-// and against a Service that has just changed.
-func (w *registrationWatch) keepBundle(ctx context.Context, registration *apiregistration.APIService) error {
+// and against a Service that has just changed. It returns when the bundle
+// changes next: an authority's retention ends without an event.
+func (w *registrationWatch) keepBundle(ctx context.Context, registration *apiregistration.APIService) (time.Duration, error) {
 	if w.Certificate == nil {
-		return nil
+		return renewalCheck, nil
 	}
-	bundle := union(w.Certificate.Bundle(), registration.Spec.CABundle, time.Now())
+	bundle, changes := w.Certificate.publish(registration.Spec.CABundle, renewalCheck)
 	if bytes.Equal(registration.Spec.CABundle, bundle) && !registration.Spec.InsecureSkipTLSVerify {
-		return nil
+		return changes, nil
 	}
 	updated := registration.DeepCopy()
 	updated.Spec.CABundle = bundle
@@ -186,13 +185,13 @@ func (w *registrationWatch) keepBundle(ctx context.Context, registration *apireg
 	_, err := w.Aggregator.ApiregistrationV1().APIServices().Update(ctx, updated, metav1.UpdateOptions{})
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
 		// Its change is on its way to us as an event.
-		return nil
+		return changes, nil
 	}
 	if err != nil {
-		return fmt.Errorf("update the caBundle of APIService %s: %w", registration.Name, err)
+		return 0, fmt.Errorf("update the caBundle of APIService %s: %w", registration.Name, err)
 	}
 	klog.FromContext(ctx).Info("Updated a caBundle", "apiService", klog.KObj(registration))
-	return nil
+	return changes, nil
 }
 
 // nameOnly keeps of a CustomResourceDefinition what we look at: its annotations

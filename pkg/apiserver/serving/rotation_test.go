@@ -47,13 +47,47 @@ func TestAnAuthorityIsRotatedWithoutARefusal(t *testing.T) {
 				t.Errorf("%s does not trust the old authority any more", name)
 			}
 		}
-		h.pass(60*time.Hour, time.Hour)
-		for name, trusted := range h.bundles() {
-			if len(parseCertificates(trusted)) != 1 {
-				t.Errorf("%s still trusts the old authority", name)
-			}
+		// Trusted for as long as was asked for, and not for the day that it stays
+		// otherwise.
+		h.pass(90*time.Second, 500*time.Millisecond)
+		if strings.Contains(string(h.secret().Data[caBundleKey]), bundle) {
+			t.Error("the Secret still holds the old authority")
 		}
+		h.requireOneAuthority()
 	})
+}
+
+// Whoever does not say how long an overlap is wanted gets the long one.
+func TestAnOldAuthorityStaysADay(t *testing.T) {
+	rotating(t, func(h *rotationHost) {
+		bundle := string(h.secret().Data[caBundleKey])
+		h.change(func(s *corev1.Secret) { s.Annotations = map[string]string{RotateAnnotation: ""} })
+		h.pass(47*time.Hour, time.Hour)
+		if !strings.Contains(string(h.secret().Data[caBundleKey]), bundle) {
+			t.Error("the Secret does not hold the old authority any more")
+		}
+		h.pass(5*time.Hour, time.Hour)
+		h.requireOneAuthority()
+	})
+}
+
+func TestOverlaps(t *testing.T) {
+	for after, want := range map[time.Duration]time.Duration{
+		0: leastOverlap, time.Minute: time.Minute, settling: settling, 100 * settling: settling,
+	} {
+		data, err := at(start).rotate(nil, after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := overlap(data); got != want {
+			t.Errorf("signing after %s: an overlap of %s, want %s", after, got, want)
+		}
+	}
+	for _, garbage := range []string{"", "x", "0s", "-1h", "1000h"} {
+		if got := overlap(map[string][]byte{caOverlap: []byte(garbage)}); got != settling {
+			t.Errorf("%q: an overlap of %s, want %s", garbage, got, settling)
+		}
+	}
 }
 
 // A new authority that signs at once is published first all the same.
@@ -162,11 +196,11 @@ func TestNobodyIsReadyBeforeItIsTrusted(t *testing.T) {
 		if check.Check(nil) == nil {
 			t.Error("ready before anything is known of the APIServices")
 		}
-		certificate.Published([][]byte{certificate.Bundle(), nil})
+		certificate.Published([][]byte{certificate.known()[caBundleKey], nil})
 		if check.Check(nil) == nil {
 			t.Error("ready though one APIService does not trust it")
 		}
-		certificate.Published([][]byte{certificate.Bundle(), certificate.Bundle()})
+		certificate.Published([][]byte{certificate.known()[caBundleKey], certificate.known()[caBundleKey]})
 		time.Sleep(readyAfter)
 		if err := check.Check(nil); err != nil {
 			t.Error(err)
@@ -192,7 +226,7 @@ func TestUnion(t *testing.T) {
 		}
 		return string(all)
 	}
-	later := start.Add(retention)
+	later := start.Add(retention(settling))
 	for name, test := range map[string]struct {
 		published []byte
 		now       time.Time
@@ -207,7 +241,7 @@ func TestUnion(t *testing.T) {
 		"garbage":                     {[]byte("x"), start, join(own)},
 		"expired":                     {newer, start.Add(authorityLifetime + 2*time.Hour), join(own)},
 	} {
-		if got := string(union(own, test.published, test.now)); got != test.want {
+		if got := string(union(own, test.published, retention(settling), test.now)); got != test.want {
 			t.Errorf("%s: %d certificates, want %d", name, len(parseCertificates([]byte(got))), len(parseCertificates([]byte(test.want))))
 		}
 	}

@@ -219,6 +219,16 @@ func (h *rotationHost) delete() {
 	}
 }
 
+// requireOneAuthority checks that nobody trusts an old authority any more.
+func (h *rotationHost) requireOneAuthority() {
+	h.t.Helper()
+	for name, trusted := range h.bundles() {
+		if len(parseCertificates(trusted)) != 1 {
+			h.t.Errorf("%s still trusts the old authority", name)
+		}
+	}
+}
+
 // requireAgreed checks that all replicas serve what the Secret holds.
 func (h *rotationHost) requireAgreed() {
 	h.t.Helper()

@@ -33,7 +33,8 @@ const (
 // link is one replica's way to the host, and its process.
 type link struct {
 	coordinationclient.LeaseInterface
-	host *host
+	host      *host
+	unwatched bool // watches are forbidden
 
 	mu      sync.Mutex
 	trouble trouble

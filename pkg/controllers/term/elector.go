@@ -105,7 +105,7 @@ func (e *Elector) Run(ctx context.Context) error {
 		switch {
 		case errors.Is(err, ErrNotDrained):
 			return err
-		case ctx.Err() != nil:
+		case ctx.Err() != nil, errors.Is(err, errReleased):
 		case errors.Is(err, errLeaseLost), errors.Is(err, ErrClosed):
 			logger.Info("Lost the lease, contending for it again", "reason", err)
 		default:
@@ -118,7 +118,8 @@ func (e *Elector) Run(ctx context.Context) error {
 }
 
 // contend acquires the lease, runs one term, and releases the lease if it is still ours. It returns
-// how long the term lasted, and why it ended; nil is the end of ctx.
+// how long the term lasted, and why it ended; nil is the end of ctx. The error is errReleased if
+// somebody else has given the lease back, and it is time to contend anew.
 func (e *Elector) contend(ctx context.Context) (lasted time.Duration, err error) {
 	// The elector outlives ctx: the lease is renewed while the term ends.
 	electing, stop := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -129,7 +130,11 @@ func (e *Elector) contend(ctx context.Context) (lasted time.Duration, err error)
 		err    error
 	}
 	over := make(chan outcome, 1)
+	// Leaders need not watch: they hear of every other's write with their next renewal.
+	following := startFollowing(electing, e.lock)
+	defer following.wait()
 	elector, err := leaderelection.NewLeaderElector(e.config(ctx, func(leading context.Context) {
+		following.cancel()
 		start := time.Now()
 		err := e.term(ctx, leading)
 		over <- outcome{time.Since(start), err}
@@ -145,8 +150,9 @@ func (e *Elector) contend(ctx context.Context) (lasted time.Duration, err error)
 		}
 	})()
 	elector.Run(electing)
+	following.wait()
 	if !e.lock.held() {
-		return 0, nil
+		return 0, context.Cause(electing)
 	}
 	ended := <-over // Run does not wait for it
 	if errors.Is(ended.err, ErrNotDrained) {

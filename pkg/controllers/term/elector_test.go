@@ -20,6 +20,9 @@ const (
 	// nextLook is the longest time between two looks of a follower at the Lease: a retry period and
 	// its jitter, and the requests' latency.
 	nextLook = 1150 * time.Millisecond
+	// atOnce is how long the taking of a lease that was given back takes: the news of it, a read and a
+	// write.
+	atOnce = 50 * time.Millisecond
 	// takeover is the longest time from the last sign of a leader to the next one's term.
 	takeover = 5*time.Second + 2*nextLook
 )
@@ -109,7 +112,7 @@ func TestAReleasedLeaseIsTakenAtOnce(t *testing.T) {
 		if !released {
 			t.Error("not released")
 		}
-		if next, took := c.leader(nextLook); next == leader {
+		if next, took := c.leader(atOnce); next == leader {
 			t.Errorf("%s leads after its end, %s later", next.name, took)
 		}
 	})

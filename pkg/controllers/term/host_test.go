@@ -22,6 +22,8 @@ type host struct {
 	lease   *coordinationv1.Lease
 	version int
 	onWrite func(*coordinationv1.Lease) // may be nil
+	// watches get every version that is stored; one that lags is ended.
+	watches map[chan *coordinationv1.Lease]struct{}
 }
 
 var leaseResource = coordinationv1.Resource("leases")
@@ -57,7 +59,41 @@ func (h *host) put(lease *coordinationv1.Lease, create bool) (*coordinationv1.Le
 	if h.onWrite != nil {
 		h.onWrite(lease)
 	}
+	h.publish()
 	return lease.DeepCopy(), nil
+}
+
+// publish tells watches of the Lease as it is.
+func (h *host) publish() {
+	for versions := range h.watches {
+		select {
+		case versions <- h.lease:
+		default:
+			h.unsubscribe(versions)
+		}
+	}
+}
+
+// subscribe begins a watch with the Lease as it is.
+func (h *host) subscribe() chan *coordinationv1.Lease {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	versions := make(chan *coordinationv1.Lease, 100)
+	if h.watches == nil {
+		h.watches = map[chan *coordinationv1.Lease]struct{}{}
+	}
+	h.watches[versions] = struct{}{}
+	if h.lease != nil {
+		versions <- h.lease
+	}
+	return versions
+}
+
+func (h *host) unsubscribe(versions chan *coordinationv1.Lease) {
+	if _, ok := h.watches[versions]; ok {
+		delete(h.watches, versions)
+		close(versions)
+	}
 }
 
 // stored is a copy of lease after the way to the API server and back: its times lose nanoseconds.
@@ -84,6 +120,7 @@ func (h *host) edit(change func(*coordinationv1.Lease)) {
 	change(h.lease)
 	h.version++
 	h.lease.ResourceVersion = strconv.Itoa(h.version)
+	h.publish()
 }
 
 func (h *host) delete() {

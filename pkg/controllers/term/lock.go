@@ -63,7 +63,9 @@ type lock struct {
 
 	safe   Instant                 // no rival's gate is open from then on, if the lease is ours
 	isHeld bool                    // since it was acquired, until contend
-	lost   context.CancelCauseFunc // called when it is held and turns out not to be ours
+	lost   context.CancelCauseFunc // ends the round: it is held and not ours, or not held and given back
+	// free is the version without a holder for which a round was ended last.
+	free *coordinationv1.Lease
 }
 
 // contend begins a round, in which the lease can be acquired once.

@@ -26,6 +26,8 @@ import (
 	"github.com/muster-project/muster/pkg/deploy/inventory"
 	"github.com/muster-project/muster/pkg/deploy/release"
 	"github.com/muster-project/muster/pkg/fleet"
+	"github.com/muster-project/muster/pkg/render"
+	"github.com/muster-project/muster/pkg/render/kustomize"
 	"github.com/muster-project/muster/pkg/selection"
 )
 
@@ -88,8 +90,9 @@ func (p *parts) newSummaries(mgr manager.Manager, host cluster.Cluster, connecti
 			OwnerExists: p.ownerExists(mgr),
 		}),
 		Inventories: p.Inventories, Revisions: p.Revisions, Renderer: p.Renderer,
-		Strays: p.Elected,
-		Events: recorder, Trigger: trigger.New[reconcile.Request](), Now: time.Now,
+		Kustomizations: kustomize.NewBuilder(render.CheckYAML),
+		Strays:         p.Elected,
+		Events:         recorder, Trigger: trigger.New[reconcile.Request](), Now: time.Now,
 	})
 }
 

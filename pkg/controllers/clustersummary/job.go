@@ -99,7 +99,7 @@ func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, summar
 		return err
 	}
 	b := &requestBuilder{
-		host: r.Host, renderer: r.Renderer, data: data, namespace: cluster.Namespace, tenant: owner.Namespace,
+		host: r.Host, renderer: r.Renderer, kustomizations: r.Kustomizations, data: data, namespace: cluster.Namespace, tenant: owner.Namespace,
 		reads: func(s sourceRef) { r.memory.reads(name, s) },
 	}
 	owner.Tier = revision.Spec.Tier

@@ -31,6 +31,7 @@ import (
 	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/fleet"
 	"github.com/muster-project/muster/pkg/render"
+	"github.com/muster-project/muster/pkg/render/kustomize"
 )
 
 // Options are what a Reconciler works with.
@@ -47,6 +48,8 @@ type Options struct {
 	Inventories *inventory.Store
 	Revisions   *revision.Store
 	Renderer    *render.Renderer
+	// Kustomizations builds kustomizationRefs.
+	Kustomizations *kustomize.Builder
 	// Strays says that there may be objects which a former leader's last writes
 	// have left: they are looked for in the first job of each summary. A server
 	// that is alone has no such leader, and asks clusters nothing.

@@ -55,10 +55,11 @@ func writeFeatures(status *configv1beta1.ClusterSummaryStatus, summary *configv1
 	features := map[libv1beta1.FeatureID]bool{
 		libv1beta1.FeatureResources: len(summary.Spec.ClusterProfileSpec.PolicyRefs) > 0,
 		libv1beta1.FeatureHelm:      len(summary.Spec.ClusterProfileSpec.HelmCharts) > 0,
+		libv1beta1.FeatureKustomize: len(summary.Spec.ClusterProfileSpec.KustomizationRefs) > 0,
 	}
 	before := status.FeatureSummaries
 	status.FeatureSummaries, status.DeployedGVKs = nil, nil
-	for _, id := range []libv1beta1.FeatureID{libv1beta1.FeatureResources, libv1beta1.FeatureHelm} {
+	for _, id := range []libv1beta1.FeatureID{libv1beta1.FeatureResources, libv1beta1.FeatureHelm, libv1beta1.FeatureKustomize} {
 		if !features[id] {
 			continue
 		}
@@ -214,6 +215,7 @@ func reasonOf(err error) string {
 	var conflict *deploy.ConflictError
 	var source *SourceError
 	var invalid *render.SourceError
+	var patch *render.PatchError
 	var outside *reach.Error
 	var chart *release.ChartError
 	switch {
@@ -225,7 +227,7 @@ func reasonOf(err error) string {
 		return configv1beta1.ReasonSourceInvalid
 	case errors.As(err, &source):
 		return configv1beta1.ReasonSourceMissing
-	case errors.As(err, &invalid):
+	case errors.As(err, &invalid), errors.As(err, &patch):
 		return configv1beta1.ReasonSourceInvalid
 	case errors.As(err, &chart) && chart.Reason == release.NotFound:
 		return configv1beta1.ReasonSourceMissing

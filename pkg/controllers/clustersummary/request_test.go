@@ -20,6 +20,7 @@ import (
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
 	"github.com/muster-project/muster/pkg/controllers/reach"
 	"github.com/muster-project/muster/pkg/render"
+	"github.com/muster-project/muster/pkg/render/kustomize"
 	"github.com/muster-project/muster/pkg/script"
 )
 
@@ -79,6 +80,7 @@ func newBuilder(t *testing.T, tenant string, host hostObjects) (*requestBuilder,
 	read := &[]sourceRef{}
 	return &requestBuilder{
 		host: host, renderer: &render.Renderer{Templates: inProcess{}}, data: data, namespace: "civo", tenant: tenant,
+		kustomizations: kustomize.NewBuilder(render.CheckYAML), changes: &render.Changes{},
 		reads: func(s sourceRef) { *read = append(*read, s) },
 	}, read
 }

@@ -52,17 +52,7 @@ func validatePolicyRef(ref *config.PolicyRef, namespace string, path *field.Path
 		}
 		return errs
 	}
-	if ref.Kind == "" {
-		errs = append(errs, field.Required(path.Child("kind"), strings.Join(sourceKinds, " or ")))
-	} else {
-		errs = append(errs, oneOf(ref.Kind, allSourceKinds, sourceKinds, path.Child("kind"))...)
-	}
-	if ref.Name == "" {
-		errs = append(errs, field.Required(path.Child("name"), "the name of the source"))
-	} else {
-		errs = append(errs, validateName(ref.Name, apivalidation.NameIsDNSSubdomain, path.Child("name"))...)
-	}
-	return append(errs, validateSourceNamespace(ref.Namespace, namespace, path.Child("namespace"))...)
+	return append(errs, validateObjectSource(ref.Kind, ref.Namespace, ref.Name, allSourceKinds, namespace, path)...)
 }
 
 // validateSourceNamespace checks the namespace of a source. That of a Profile is

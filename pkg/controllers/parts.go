@@ -28,6 +28,7 @@ import (
 	"github.com/muster-project/muster/pkg/fleet"
 	"github.com/muster-project/muster/pkg/render"
 	"github.com/muster-project/muster/pkg/render/kustomize"
+	"github.com/muster-project/muster/pkg/render/remote"
 	"github.com/muster-project/muster/pkg/selection"
 )
 
@@ -91,6 +92,7 @@ func (p *parts) newSummaries(mgr manager.Manager, host cluster.Cluster, connecti
 		}),
 		Inventories: p.Inventories, Revisions: p.Revisions, Renderer: p.Renderer,
 		Kustomizations: kustomize.NewBuilder(render.CheckYAML),
+		Fetcher:        remote.NewFetcher(remote.Options{Mirror: p.Mirror}),
 		Strays:         p.Elected,
 		Events:         recorder, Trigger: trigger.New[reconcile.Request](), Now: time.Now,
 	})

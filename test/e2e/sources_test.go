@@ -12,13 +12,14 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 )
 
-// archived packs text files as a kustomization is given in a ConfigMap or Secret.
-func (s *scope) archived(files map[string]string) string {
+// archived packs text files.
+func (s *scope) archived(files map[string]string) []byte {
 	s.Helper()
 	var out bytes.Buffer
 	compressed := gzip.NewWriter(&out)
@@ -35,13 +36,13 @@ func (s *scope) archived(files map[string]string) string {
 	if err := errors.Join(w.Close(), compressed.Close()); err != nil {
 		s.Fatal(err)
 	}
-	return base64.StdEncoding.EncodeToString(out.Bytes())
+	return out.Bytes()
 }
 
 // applyKustomization makes a ConfigMap that holds a kustomization.
 func (s *scope) applyKustomization(name string, files map[string]string) {
 	s.Helper()
-	s.apply(fmt.Sprintf("{apiVersion: v1, kind: ConfigMap, metadata: {namespace: %s, name: %s}, binaryData: {kustomize.tar.gz: %s}}", s.name, name, s.archived(files)))
+	s.apply(fmt.Sprintf("{apiVersion: v1, kind: ConfigMap, metadata: {namespace: %s, name: %s}, binaryData: {kustomize.tar.gz: %s}}", s.name, name, base64.StdEncoding.EncodeToString(s.archived(files))))
 }
 
 // applySpec applies a ClusterProfile for all of the scope's clusters.
@@ -150,5 +151,58 @@ func TestPatches(t *testing.T) {
 		if found, err := s.content(s.Context(), "cluster1", object); err != nil || found == nil || found.Data["more"] != "again" {
 			t.Errorf("%s is %s, %v", object, asJSON(found), err)
 		}
+	}
+}
+
+// TestRemoteSources: a file, an archive, an artifact, each fetched through a
+// mirror, and what must not be fetched or unpacked.
+func TestRemoteSources(t *testing.T) {
+	t.Parallel()
+	s := newScope(t)
+	s.register("cluster1", s.labels())
+	file, packed, artifact := s.name+"-file", s.name+"-packed", s.name+"-artifact"
+	serve := func(value string) {
+		s.sources.put("/"+s.name+"/file.yaml", "text/plain", []byte(settings(file, value)))
+	}
+	serve("first of {{ .Cluster.metadata.name }}")
+	s.sources.put("/"+s.name+"/packed.tar.gz", "application/gzip", s.archived(map[string]string{
+		"deploy/settings.yaml": settings(packed, "packed"), "README.md": "no manifest",
+	}))
+	err := s.sources.putArtifact(s.name+"/app", "v1", s.archived(map[string]string{
+		"prod/kustomization.yaml": "resources: [settings.yaml]\n", "prod/settings.yaml": settings(artifact, "an artifact"),
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := func(second string) {
+		s.applySpec(fmt.Sprintf("policyRefs: [{remoteURL: {url: '%s/%s/file.yaml?signature=hunter2', interval: 10s, template: true}}, {remoteURL: {url: '%s'}}], "+
+			"kustomizationRefs: [{remoteURL: {url: '%s/%s/app:v1'}, path: prod}]", sourcesURL, s.name, second, registryURL, s.name))
+	}
+	spec(sourcesURL + "/" + s.name + "/packed.tar.gz")
+	s.provisioned(s.name)
+	s.awaitValue("cluster1", file, "first of cluster1")
+	s.awaitValue("cluster1", packed, "packed")
+	s.awaitValue("cluster1", artifact, "an artifact")
+	untouched := s.staysUntouched("cluster1", packed)
+	serve("second")
+	s.awaitValue("cluster1", file, "second")
+
+	s.sources.put("/"+s.name+"/escape.tar", "application/x-tar", s.archived(map[string]string{"../../etc/x.yaml": settings(packed, "escaped")}))
+	for _, bad := range []struct{ path, reason, says string }{
+		{sourcesURL + "/" + s.name + "/missing", configv1beta1.ReasonSourceMissing, "404"},
+		{sourcesURL + "/" + s.name + "/escape.tar", configv1beta1.ReasonSourceInvalid, "leads out of the archive"},
+		{"http://127.0.0.1:1/a", configv1beta1.ReasonSourceInvalid, "a loopback address"},
+		{sourcesURL + "/redirect/169.254.169.254/latest/meta-data", configv1beta1.ReasonSourceInvalid, "nothing is fetched from"},
+		{registryURL + "/" + s.name + "/app:v2", configv1beta1.ReasonSourceMissing, "does not have it"},
+	} {
+		spec(bad.path)
+		s.awaitFailure(s.name, "cluster1", bad.reason, "policyRefs[1]: ", bad.says)
+	}
+	if err := errors.Join(s.hasValue("cluster1", packed, "packed")(s.Context()), untouched(s.Context())); err != nil {
+		t.Errorf("a source that cannot be fetched disturbed what was there: %v", err)
+	}
+	summary, err := s.summary(s.Context(), s.name, "cluster1")
+	if err != nil || strings.Contains(asJSON(summary.Status), "hunter2") {
+		t.Errorf("the status has the query of a URL, %v", err)
 	}
 }

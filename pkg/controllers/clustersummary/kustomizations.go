@@ -8,7 +8,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"maps"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -44,13 +43,13 @@ func (b *requestBuilder) kustomized(ctx context.Context, refs []configv1beta1.Ku
 
 // kustomization builds one reference and what it refers to.
 func (b *requestBuilder) kustomization(ctx context.Context, path string, ref *configv1beta1.KustomizationRef) ([]*unstructured.Unstructured, inventory.Source, error) {
-	source, err := b.fetch(ctx, reference{path: path, kind: ref.Kind, namespace: ref.Namespace, name: ref.Name, optional: ref.Optional})
-	if err != nil || source == nil {
+	packed, err := b.packed(ctx, path, ref)
+	if err != nil || packed == nil {
 		return nil, inventory.Source{}, err
 	}
+	source := packed.source
 	from := inventory.Source{Kind: source.Kind, Namespace: source.Namespace, Name: source.Name, Tier: ref.Tier}
-	secret := source.Kind == configv1beta1.SourceKindSecret
-	text, err := b.build(ctx, path, source, ref)
+	text, err := b.build(ctx, path, packed, ref)
 	if err != nil {
 		return nil, from, err
 	}
@@ -58,60 +57,84 @@ func (b *requestBuilder) kustomization(ctx context.Context, path string, ref *co
 	if err != nil {
 		return nil, from, err
 	}
-	rendered := *source
-	rendered.Data = map[string][]byte{kustomizationKey: text}
-	rendered.Annotations = maps.Clone(source.Annotations)
-	delete(rendered.Annotations, render.AnnotationTemplate)
+	source.Private = source.Private || secretValues
+	source.Data = map[string][]byte{kustomizationKey: text}
+	source.Annotations = nil
 	if len(values) > 0 {
 		// Templates in it see the values, and nothing of the cluster.
-		rendered.Annotations = overlayTemplate(rendered.Annotations)
+		source.Annotations = map[string]string{render.AnnotationTemplate: ""}
 	}
-	objects, err := b.renderer.Objects(ctx, rendered, values)
+	objects, err := b.renderer.Objects(ctx, source, values)
 	if err != nil {
-		if secretValues {
-			err = &render.SourceError{Kind: from.Kind, Namespace: from.Namespace, Name: from.Name, Key: kustomizationKey, Err: render.WithoutContent(err)}
-		}
 		return nil, from, err
 	}
-	if objects, err = b.changes.Apply(inNamespace(objects, ref.TargetNamespace), secret || secretValues); err != nil {
+	secret := source.Private || source.Kind == configv1beta1.SourceKindSecret
+	if objects, err = b.changes.Apply(inNamespace(objects, ref.TargetNamespace), secret); err != nil {
 		return nil, from, err
 	}
 	return objects, from, render.CheckDistinct(objects)
 }
 
-func overlayTemplate(annotations map[string]string) map[string]string {
-	out := maps.Clone(annotations)
-	if out == nil {
-		out = map[string]string{}
-	}
-	out[render.AnnotationTemplate] = ""
-	return out
+// packedFiles are the files of a kustomization, and the source that errors name.
+type packedFiles struct {
+	source render.Source
+	files  map[string][]byte
+	digest string
 }
 
-// build builds the kustomization that a source holds.
-func (b *requestBuilder) build(ctx context.Context, path string, source *render.Source, ref *configv1beta1.KustomizationRef) ([]byte, error) {
-	broken := func(err error) error {
-		if source.Kind == configv1beta1.SourceKindSecret {
-			err = render.WithoutContent(err)
-		}
-		return &render.SourceError{Kind: source.Kind, Namespace: source.Namespace, Name: source.Name, Key: kustomizationKey, Err: err}
+// broken says what is wrong with the files.
+func (p *packedFiles) broken(err error) error {
+	if p.source.Private || p.source.Kind == configv1beta1.SourceKindSecret {
+		err = render.WithoutContent(err)
 	}
+	return &render.SourceError{Kind: p.source.Kind, Namespace: p.source.Namespace, Name: p.source.Name, Err: err}
+}
+
+// packed reads the object or fetches the URL that a reference names, and unpacks it; nil
+// if that is optional and missing.
+func (b *requestBuilder) packed(ctx context.Context, path string, ref *configv1beta1.KustomizationRef) (*packedFiles, error) {
+	if ref.RemoteURL != nil {
+		fetched, err := b.remote(ctx, remoteOf(ref.RemoteURL), ref.Optional)
+		if err != nil || fetched == nil {
+			return nil, err
+		}
+		files, err := fetched.files()
+		return &packedFiles{source: fetched.source, files: files, digest: fetched.Digest}, err
+	}
+	source, err := b.fetch(ctx, reference{path: path, kind: ref.Kind, namespace: ref.Namespace, name: ref.Name, optional: ref.Optional})
+	if err != nil || source == nil {
+		return nil, err
+	}
+	out := &packedFiles{source: *source}
 	if err := source.Check(); err != nil {
 		return nil, &render.SourceError{Kind: source.Kind, Namespace: source.Namespace, Name: source.Name, Err: err}
 	}
-	packed, found := source.Data[kustomizationKey]
+	data, found := source.Data[kustomizationKey]
 	if !found {
-		return nil, &render.SourceError{
-			Kind: source.Kind, Namespace: source.Namespace, Name: source.Name,
-			Err: fmt.Errorf("has no key %s with the kustomization as a compressed tar archive", kustomizationKey),
-		}
+		return nil, out.broken(errNoKustomization)
 	}
-	files, err := archive.Untar(packed)
-	if err != nil {
-		return nil, broken(err)
+	if out.files, err = archive.Untar(data); err != nil {
+		return nil, out.broken(err)
 	}
-	sum := sha256.Sum256(packed)
-	request := kustomize.Request{Files: files, Digest: hex.EncodeToString(sum[:])}
+	sum := sha256.Sum256(data)
+	out.digest = hex.EncodeToString(sum[:])
+	return out, nil
+}
+
+// errNoKustomization says what a source of a kustomization has to hold.
+var errNoKustomization = &kustomize.Error{What: "has no key " + kustomizationKey + " with the kustomization as a compressed tar archive"}
+
+func remoteOf(in *configv1beta1.KustomizationRemoteURL) configv1beta1.RemoteURL {
+	return configv1beta1.RemoteURL{
+		URL: in.URL, Interval: in.Interval, SecretRef: in.SecretRef,
+		InsecureSkipTLSVerify: in.InsecureSkipTLSVerify, PlainHTTP: in.PlainHTTP,
+	}
+}
+
+// build builds a kustomization.
+func (b *requestBuilder) build(ctx context.Context, path string, packed *packedFiles, ref *configv1beta1.KustomizationRef) ([]byte, error) {
+	request := kustomize.Request{Files: packed.files, Digest: packed.digest}
+	var err error
 	if request.Path, err = b.renderer.String(ctx, path+".path", ref.Path, b.data); err != nil {
 		return nil, fmt.Errorf("path: %w", err)
 	}
@@ -127,7 +150,7 @@ func (b *requestBuilder) build(ctx context.Context, path string, source *render.
 		return nil, context.Cause(ctx)
 	}
 	if err != nil {
-		return nil, broken(err)
+		return nil, packed.broken(err)
 	}
 	return text, nil
 }

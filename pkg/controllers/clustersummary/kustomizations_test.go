@@ -68,9 +68,10 @@ func dataOf(t *testing.T, list deploy.ObjectList) map[string]any {
 
 func TestKustomizationRefs(t *testing.T) {
 	files := map[string]string{
-		"kustomization.yaml":       "resources: [a.yaml]\n",
-		"a.yaml":                   "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: own}\ndata: {region: '{{ .region }}', zone: '{{ .zone }}'}\n",
-		"prod/kustomization.yaml":  "resources: [..]\nnamePrefix: prod-\n",
+		"kustomization.yaml":       "resources: [base]\n",
+		"base/kustomization.yaml":  "resources: [a.yaml]\n",
+		"base/a.yaml":              "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: own}\ndata: {region: '{{ .region }}', zone: '{{ .zone }}'}\n",
+		"prod/kustomization.yaml":  "resources: [../base]\nnamePrefix: prod-\n",
 		"extra/kustomization.yaml": "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nnameSuffix: -extra\n",
 	}
 	archive := packed(t, files)

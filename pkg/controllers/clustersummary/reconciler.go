@@ -32,6 +32,7 @@ import (
 	"github.com/muster-project/muster/pkg/fleet"
 	"github.com/muster-project/muster/pkg/render"
 	"github.com/muster-project/muster/pkg/render/kustomize"
+	"github.com/muster-project/muster/pkg/render/remote"
 )
 
 // Options are what a Reconciler works with.
@@ -50,6 +51,8 @@ type Options struct {
 	Renderer    *render.Renderer
 	// Kustomizations builds kustomizationRefs.
 	Kustomizations *kustomize.Builder
+	// Fetcher fetches what profiles name by a URL.
+	Fetcher *remote.Fetcher
 	// Strays says that there may be objects which a former leader's last writes
 	// have left: they are looked for in the first job of each summary. A server
 	// that is alone has no such leader, and asks clusters nothing.

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -20,6 +21,7 @@ import (
 	"github.com/muster-project/muster/pkg/deploy/inventory"
 	"github.com/muster-project/muster/pkg/render"
 	"github.com/muster-project/muster/pkg/render/kustomize"
+	"github.com/muster-project/muster/pkg/render/remote"
 )
 
 // requestBuilder renders what a profile wants on a cluster.
@@ -29,6 +31,11 @@ type requestBuilder struct {
 	renderer *render.Renderer
 	// kustomizations builds kustomizationRefs.
 	kustomizations *kustomize.Builder
+	// fetcher fetches what is named by a URL, and due is when the first of that
+	// has to be fetched again, zero if nothing has.
+	fetcher *remote.Fetcher
+	due     time.Time
+	now     func() time.Time
 	// reads is told of each source before it is read.
 	reads func(sourceRef)
 	// data is what templates see.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"text/template"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -21,6 +22,7 @@ import (
 	"github.com/muster-project/muster/pkg/controllers/reach"
 	"github.com/muster-project/muster/pkg/render"
 	"github.com/muster-project/muster/pkg/render/kustomize"
+	"github.com/muster-project/muster/pkg/render/remote"
 	"github.com/muster-project/muster/pkg/script"
 )
 
@@ -81,6 +83,7 @@ func newBuilder(t *testing.T, tenant string, host hostObjects) (*requestBuilder,
 	return &requestBuilder{
 		host: host, renderer: &render.Renderer{Templates: inProcess{}}, data: data, namespace: "civo", tenant: tenant,
 		kustomizations: kustomize.NewBuilder(render.CheckYAML), changes: &render.Changes{},
+		fetcher: remote.NewFetcher(remote.Options{}), now: func() time.Time { return noon },
 		reads: func(s sourceRef) { *read = append(*read, s) },
 	}, read
 }

@@ -63,7 +63,7 @@ func (b *requestBuilder) objects(ctx context.Context, refs []configv1beta1.Polic
 // source renders one reference and what it refers to. An optional source that is missing
 // holds nothing.
 func (b *requestBuilder) source(ctx context.Context, path string, ref configv1beta1.PolicyRef) ([]*unstructured.Unstructured, inventory.Source, error) {
-	content, err := b.fetch(ctx, reference{path: path, kind: ref.Kind, namespace: ref.Namespace, name: ref.Name, optional: ref.Optional})
+	content, err := b.manifests(ctx, path, ref)
 	if err != nil || content == nil {
 		return nil, inventory.Source{}, err
 	}
@@ -72,8 +72,22 @@ func (b *requestBuilder) source(ctx context.Context, path string, ref configv1be
 	if err != nil {
 		return nil, from, err
 	}
-	objects, err = b.changes.Apply(objects, content.Kind == configv1beta1.SourceKindSecret)
+	objects, err = b.changes.Apply(objects, content.Private || content.Kind == configv1beta1.SourceKindSecret)
 	return objects, from, err
+}
+
+// manifests reads the object or fetches the URL that a reference names, nil if that is
+// optional and missing.
+func (b *requestBuilder) manifests(ctx context.Context, path string, ref configv1beta1.PolicyRef) (*render.Source, error) {
+	if ref.RemoteURL == nil {
+		return b.fetch(ctx, reference{path: path, kind: ref.Kind, namespace: ref.Namespace, name: ref.Name, optional: ref.Optional})
+	}
+	fetched, err := b.remote(ctx, *ref.RemoteURL, ref.Optional)
+	if err != nil || fetched == nil {
+		return nil, err
+	}
+	source, err := fetched.manifests()
+	return &source, err
 }
 
 // fetch reads what a reference names, nil if that is optional and missing.
@@ -102,12 +116,20 @@ func (b *requestBuilder) resolve(ctx context.Context, ref reference) (types.Name
 	if name.Namespace == "" {
 		name.Namespace = b.namespace
 	}
-	// Validation has seen plain names; what a template makes of them it has not.
-	if b.tenant != "" && name.Namespace != b.tenant {
-		return name, fmt.Errorf("namespace %q: a Profile reads from its own namespace %q only", name.Namespace, b.tenant)
+	if err := b.mayRead(name.Namespace); err != nil {
+		return name, err
 	}
 	name.Name, err = b.renderer.String(ctx, ref.path+".name", ref.name, b.data)
 	return name, err
+}
+
+// mayRead refuses other namespaces than a Profile's own. Validation has seen plain names;
+// what a template makes of them it has not.
+func (b *requestBuilder) mayRead(namespace string) error {
+	if b.tenant != "" && namespace != b.tenant {
+		return fmt.Errorf("namespace %q: a Profile reads from its own namespace %q only", namespace, b.tenant)
+	}
+	return nil
 }
 
 // read reads a source from the host.

@@ -18,6 +18,7 @@ import (
 	"github.com/muster-project/muster/pkg/deploy"
 	"github.com/muster-project/muster/pkg/deploy/release"
 	"github.com/muster-project/muster/pkg/render"
+	"github.com/muster-project/muster/pkg/render/remote"
 )
 
 // maxMessage bounds a failure message, in bytes: a joined error of a thousand
@@ -216,6 +217,7 @@ func reasonOf(err error) string {
 	var source *SourceError
 	var invalid *render.SourceError
 	var patch *render.PatchError
+	var fetched *remote.Error
 	var outside *reach.Error
 	var chart *release.ChartError
 	switch {
@@ -229,9 +231,9 @@ func reasonOf(err error) string {
 		return configv1beta1.ReasonSourceMissing
 	case errors.As(err, &invalid), errors.As(err, &patch):
 		return configv1beta1.ReasonSourceInvalid
-	case errors.As(err, &chart) && chart.Reason == release.NotFound:
+	case errors.As(err, &chart) && chart.Reason == release.NotFound, errors.As(err, &fetched) && fetched.Reason == remote.NotFound:
 		return configv1beta1.ReasonSourceMissing
-	case errors.As(err, &chart) && chart.Reason != release.Unreachable:
+	case errors.As(err, &chart) && chart.Reason != release.Unreachable, errors.As(err, &fetched) && fetched.Reason != remote.Unreachable:
 		return configv1beta1.ReasonSourceInvalid
 	}
 	return configv1beta1.ReasonFailed

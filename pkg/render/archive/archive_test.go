@@ -26,7 +26,9 @@ func pack(t testing.TB, headers ...tar.Header) []byte {
 			content, h.Linkname = h.Linkname, ""
 			h.Size = int64(len(content))
 		}
-		h.Mode = 0o600
+		if h.Typeflag != tar.TypeXGlobalHeader {
+			h.Mode = 0o600
+		}
 		if err := w.WriteHeader(&h); err != nil {
 			t.Fatal(err)
 		}

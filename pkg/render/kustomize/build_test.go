@@ -116,7 +116,7 @@ func TestBuildRefuses(t *testing.T) {
 		want       string
 	}{
 		"remote file":               {files: root("resources: [a.yaml, '" + server.URL + "/remote.yaml']"), want: "remote resource is not fetched"},
-		"remote file, capitals":     {files: root("RESOURCES: ['" + server.URL + "/capitals.yaml']"), want: "a kustomization file is not valid"},
+		"remote file, capitals":     {files: root("RESOURCES: ['" + server.URL + "/capitals.yaml']"), want: "remote resource is not fetched"},
 		"remote base":               {files: root("resources: ['github.com/example/repo//base?ref=v1']"), want: "remote resource is not fetched"},
 		"remote base over ssh":      {files: root("bases: ['git@example.com:a/b.git']"), want: "remote resource is not fetched"},
 		"remote base, though there": {files: with("resources: [github.com/a/b]", "github.com/a/b/kustomization.yaml", "resources: []"), want: "remote resource is not fetched"},
@@ -154,9 +154,9 @@ func TestBuildRefuses(t *testing.T) {
 		"multiplication":      {files: deep(12), want: "refer to too many others"},
 		"no YAML":             {files: root("resources: ["), want: "not valid"},
 		"unknown field":       {files: root("resource: [a.yaml]"), want: "a kustomization file is not valid"},
-		"aliases":             {files: with("resources: [b.yaml]", "b.yaml", bomb), want: "expand to more than"},
-		"aliases in a patch":  {files: with("resources: [a.yaml]\npatches: [{path: b.yaml}]", "b.yaml", bomb), want: "expand to more than"},
-		"aliases in its file": {files: root(bomb), want: "expand to more than"},
+		"aliases":             {files: with("resources: [b.yaml]", "b.yaml", bomb), want: "a document in it is not valid YAML"},
+		"aliases in a patch":  {files: with("resources: [a.yaml]\npatches: [{path: b.yaml}]", "b.yaml", bomb), want: "a document in it is not valid YAML"},
+		"aliases in its file": {files: root(bomb), want: "a document in it is not valid YAML"},
 		"missing component":   {files: root("resources: [a.yaml]"), components: []string{"x"}, want: "a resource is not in the source: x"},
 	}
 	for name, tt := range tests {

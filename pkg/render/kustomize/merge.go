@@ -4,6 +4,8 @@
 package kustomize
 
 import (
+	"fmt"
+	"strings"
 	"sync"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
@@ -19,12 +21,11 @@ var lock sync.Mutex
 func Merge(patch, object []byte) ([]byte, error) {
 	lock.Lock()
 	defer lock.Unlock()
-	// JSON is YAML, and as it is quoted throughout, nothing of it changes its type.
-	from, err := yaml.Parse(string(patch))
+	from, err := yaml.Parse(asYAML(patch))
 	if err != nil {
 		return nil, err
 	}
-	to, err := yaml.Parse(string(object))
+	to, err := yaml.Parse(asYAML(object))
 	if err != nil {
 		return nil, err
 	}
@@ -33,4 +34,22 @@ func Merge(patch, object []byte) ([]byte, error) {
 		return nil, err
 	}
 	return merged.MarshalJSON()
+}
+
+// asYAML makes YAML of JSON. It is quoted throughout, so that nothing of it changes its
+// type; but YAML wants characters escaped that JSON does not, and knows no surrogates.
+func asYAML(text []byte) string {
+	var out strings.Builder
+	out.Grow(len(text))
+	for _, r := range string(text) {
+		switch {
+		case r < 0x7f:
+			out.WriteRune(r)
+		case r <= 0xffff:
+			fmt.Fprintf(&out, `\u%04x`, r)
+		default:
+			fmt.Fprintf(&out, `\U%08x`, r)
+		}
+	}
+	return out.String()
 }

@@ -65,7 +65,11 @@ func validateKustomizationRef(ref *config.KustomizationRef, namespace string, at
 		if ref.Kind != "" || ref.Name != "" {
 			errs = append(errs, field.Invalid(at, field.OmitValueType{}, "remoteURL excludes kind and name"))
 		}
-		return errs
+		remote := config.RemoteURL{
+			URL: ref.RemoteURL.URL, Interval: ref.RemoteURL.Interval, SecretRef: ref.RemoteURL.SecretRef,
+			PlainHTTP: ref.RemoteURL.PlainHTTP,
+		}
+		return append(errs, validateRemoteURL(&remote, namespace, at.Child("remoteURL"))...)
 	}
 	return append(errs, validateObjectSource(ref.Kind, ref.Namespace, ref.Name, allSourceKinds, namespace, at)...)
 }

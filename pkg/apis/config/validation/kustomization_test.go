@@ -57,7 +57,7 @@ func TestValidatePatches(t *testing.T) {
 		}}, nil},
 		"nothing":  {lib.Patch{}, []string{"patches[0].patch: Required value"}},
 		"a word":   {lib.Patch{Patch: "replace"}, []string{"patches[0].patch: has to be a mapping"}},
-		"no YAML":  {lib.Patch{Patch: "a: b: hunter2"}, []string{"patches[0].patch: is not YAML, see line 1"}},
+		"no YAML":  {lib.Patch{Patch: "a: b: hunter2"}, []string{"patches[0].patch: is not YAML"}},
 		"too long": {lib.Patch{Patch: "a: " + strings.Repeat("x", maxPatchSize)}, []string{"patches[0].patch: Too long"}},
 		"bad target": {
 			lib.Patch{Patch: "a: b", Target: &lib.PatchSelector{Name: "web-(", LabelSelector: "a==b==c"}},
@@ -77,7 +77,7 @@ func TestValidateExtra(t *testing.T) {
 		ExtraAnnotations: map[string]string{"example.com/note": "anything goes: {}"},
 	}
 	expect(t, validateExtra(spec, field.NewPath("spec")))
-	spec.ExtraLabels["bad key!"], spec.ExtraLabels["team"], spec.ExtraAnnotations["/x"] = "a", "no value", "a"
+	spec.ExtraLabels["z key!"], spec.ExtraLabels["team"], spec.ExtraAnnotations["/x"] = "a", "no value", "a"
 	expect(t, validateExtra(spec, field.NewPath("spec")),
-		"spec.extraLabels: name part must consist", "spec.extraLabels: a valid label must be", "spec.extraAnnotations: prefix part must be non-empty")
+		"spec.extraLabels: a valid label must be", "spec.extraLabels: name part must consist", "spec.extraAnnotations: prefix part must be non-empty")
 }

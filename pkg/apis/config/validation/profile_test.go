@@ -6,6 +6,7 @@ package validation
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -201,13 +202,30 @@ func TestValidatePolicyRefs(t *testing.T) {
 		"tier below one":    {func(r *config.PolicyRef) { r.Tier = -1 }, []string{"refs[0].tier: Forbidden: not supported yet", "refs[0].tier: has to be at least 1"}},
 		"URL": {
 			func(r *config.PolicyRef) {
-				r.Kind, r.Name, r.RemoteURL = "", "", &config.RemoteURL{URL: "https://example.com"}
+				r.Kind, r.Name, r.Namespace, r.RemoteURL = "", "", "", &config.RemoteURL{
+					URL: "oci://example.com/a:v1", PlainHTTP: true, Interval: &metav1.Duration{Duration: time.Minute}, SecretRef: &lib.SecretReference{Name: "a", Namespace: "civo"},
+				}
 			},
-			[]string{"refs[0].remoteURL: Forbidden: not supported yet"},
+			nil,
 		},
+		"bad URL": {
+			func(r *config.PolicyRef) {
+				r.Kind, r.Name, r.Namespace, r.RemoteURL = "", "", "", &config.RemoteURL{
+					URL: "https://user:hunter2@example.com", PlainHTTP: true, Interval: &metav1.Duration{Duration: time.Second}, SecretRef: &lib.SecretReference{Namespace: "kube-system"},
+				}
+			},
+			[]string{
+				"refs[0].remoteURL.url: must not have credentials", "refs[0].remoteURL.interval: has to be at least 10s", "refs[0].remoteURL.plainHTTP: is for oci:// alone",
+				"refs[0].remoteURL.secretRef.name: Required value", "refs[0].remoteURL.secretRef.namespace: has to be civo",
+			},
+		},
+		"no URL": {func(r *config.PolicyRef) { r.Kind, r.Name, r.RemoteURL = "", "", &config.RemoteURL{} }, []string{"refs[0].remoteURL.url: Required value"}},
+		"file": {func(r *config.PolicyRef) {
+			r.Kind, r.Name, r.RemoteURL = "", "", &config.RemoteURL{URL: "file:///etc/passwd"}
+		}, []string{"refs[0].remoteURL.url: has to start with"}},
 		"URL and name": {
 			func(r *config.PolicyRef) { r.RemoteURL = &config.RemoteURL{URL: "https://example.com"} },
-			[]string{"refs[0].remoteURL: Forbidden: not supported yet", "refs[0]: remoteURL excludes kind and name"},
+			[]string{"refs[0]: remoteURL excludes kind and name"},
 		},
 	}
 	for name, tt := range tests {

@@ -115,10 +115,6 @@ var policyRefTable = unsupported.Table[config.PolicyRef]{
 		Value: func(r *config.PolicyRef) any { return r.Path },
 	},
 	{
-		Path: "remoteURL", Reason: "manifests come from ConfigMaps and Secrets",
-		Value: func(r *config.PolicyRef) any { return r.RemoteURL },
-	},
-	{
 		Path: "deploymentType", Reason: "nothing is deployed to the host cluster",
 		Supported: []string{string(lib.DeploymentTypeRemote)}, Refused: []string{string(lib.DeploymentTypeLocal)},
 		Value: func(r *config.PolicyRef) any { return r.DeploymentType },
@@ -138,10 +134,6 @@ var kustomizationTable = unsupported.Table[config.KustomizationRef]{
 		Path: "kind", Reason: "Flux sources are not read",
 		Supported: []string{config.SourceKindConfigMap, config.SourceKindSecret}, Refused: fluxSources,
 		Value: func(r *config.KustomizationRef) any { return r.Kind },
-	},
-	{
-		Path: "remoteURL", Reason: "kustomizations come from ConfigMaps and Secrets",
-		Value: func(r *config.KustomizationRef) any { return r.RemoteURL },
 	},
 	{
 		Path: "deploymentType", Reason: "nothing is deployed to the host cluster",

@@ -147,6 +147,15 @@ func (t *PatchTarget) matchers() ([]matcher, error) {
 	if t == nil {
 		return nil, nil
 	}
+	expressions, err := t.expressions()
+	if err != nil {
+		return nil, err
+	}
+	selectors, err := t.selectors()
+	return append(expressions, selectors...), err
+}
+
+func (t *PatchTarget) expressions() ([]matcher, error) {
 	var out []matcher
 	for _, field := range []struct {
 		name, expression string
@@ -167,6 +176,11 @@ func (t *PatchTarget) matchers() ([]matcher, error) {
 		}
 		out = append(out, func(o *unstructured.Unstructured) bool { return expression.MatchString(field.of(o)) })
 	}
+	return out, nil
+}
+
+func (t *PatchTarget) selectors() ([]matcher, error) {
+	var out []matcher
 	for _, field := range []struct {
 		name, selector string
 		of             func(*unstructured.Unstructured) map[string]string

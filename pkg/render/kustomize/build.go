@@ -4,18 +4,15 @@
 package kustomize
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"path"
 
 	"k8s.io/utils/lru"
 	"sigs.k8s.io/kustomize/api/konfig"
 	"sigs.k8s.io/kustomize/api/krusty"
-	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
 )
@@ -205,17 +202,4 @@ func kustomizationFile(files map[string][]byte, directory string) (string, error
 		return "", &Error{What: "there is no kustomization file in its directory", Detail: directory}
 	}
 	return found, nil
-}
-
-// parse reads a kustomization file exactly as kustomize does.
-func parse(content []byte) (*types.Kustomization, error) {
-	k := &types.Kustomization{}
-	if err := k.Unmarshal(bytes.TrimPrefix(content, []byte("\ufeff"))); err != nil {
-		return nil, err
-	}
-	k.FixKustomization()
-	if problems := k.EnforceFields(); len(problems) > 0 {
-		return nil, errors.New(problems[0])
-	}
-	return k, nil
 }

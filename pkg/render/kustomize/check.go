@@ -7,8 +7,6 @@ import (
 	"bytes"
 	"path"
 	"strings"
-
-	"sigs.k8s.io/kustomize/api/types"
 )
 
 // checker goes through the kustomizations that a build would read, before it reads them.
@@ -55,12 +53,14 @@ func (c *checker) directory(dir string, depth int) error {
 	if err != nil {
 		return &Error{What: "a kustomization file is not valid", Detail: name + ": " + err.Error()}
 	}
-	if err := refuseFeatures(k); err != nil {
+	if err := k.refuseFeatures(); err != nil {
 		return err
 	}
-	for _, entry := range append(append([]string{}, k.Resources...), k.Components...) {
-		if err := c.resource(dir, entry, depth); err != nil {
-			return err
+	for _, list := range [][]string{k.Resources, k.Bases, k.Components} {
+		for _, entry := range list {
+			if err := c.resource(dir, entry, depth); err != nil {
+				return err
+			}
 		}
 	}
 	for _, list := range [][]string{k.Generators, k.Transformers, k.Validators} {
@@ -74,86 +74,19 @@ func (c *checker) directory(dir string, depth int) error {
 }
 
 // references checks the files and texts of a kustomization besides its resources.
-func (c *checker) references(dir string, k *types.Kustomization) error {
-	for _, file := range documentReferences(k) {
+func (c *checker) references(dir string, k *kustomization) error {
+	files, texts := k.documents()
+	for _, file := range files {
 		if err := c.file(dir, file, true); err != nil {
 			return err
 		}
 	}
-	for _, text := range inlinePatches(k) {
+	for _, text := range texts {
 		if err := c.document("a patch", []byte(text)); err != nil {
 			return err
 		}
 	}
-	for i := range k.ConfigMapGenerator {
-		if err := c.pairs(dir, k.ConfigMapGenerator[i].KvPairSources); err != nil {
-			return err
-		}
-	}
-	for i := range k.SecretGenerator {
-		if err := c.pairs(dir, k.SecretGenerator[i].KvPairSources); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// refuseFeatures refuses what would reach out of the build: a chart is fetched by a
-// program, and a schema is the schema of all builds of the process from then on.
-func refuseFeatures(k *types.Kustomization) error {
-	switch {
-	case len(k.OpenAPI) > 0:
-		return &Error{What: "openapi is not supported: a schema of one kustomization would be that of all"}
-	case len(k.HelmCharts) > 0, k.HelmGlobals != nil, len(k.HelmChartInflationGenerator) > 0:
-		return &Error{What: "charts in a kustomization are not supported; use helmCharts of the profile"}
-	}
-	return nil
-}
-
-// documentReferences are the files with YAML that a kustomization refers to besides its
-// resources.
-func documentReferences(k *types.Kustomization) []string {
-	files := append(append([]string{}, k.Crds...), k.Configurations...)
-	for _, patch := range append(append([]types.Patch{}, k.Patches...), k.PatchesJson6902...) {
-		files = append(files, patch.Path)
-	}
-	for _, patch := range k.PatchesStrategicMerge {
-		if !isInline(string(patch)) {
-			files = append(files, string(patch))
-		}
-	}
-	for _, replacement := range k.Replacements {
-		files = append(files, replacement.Path)
-	}
-	return files
-}
-
-func inlinePatches(k *types.Kustomization) []string {
-	var texts []string
-	for _, patch := range append(append([]types.Patch{}, k.Patches...), k.PatchesJson6902...) {
-		texts = append(texts, patch.Patch)
-	}
-	for _, patch := range k.PatchesStrategicMerge {
-		if isInline(string(patch)) {
-			texts = append(texts, string(patch))
-		}
-	}
-	return texts
-}
-
-// isInline tells a text from the path of a file with it.
-func isInline(entry string) bool { return strings.Contains(entry, "\n") }
-
-// pairs checks the files that a generator makes a ConfigMap or Secret of.
-func (c *checker) pairs(dir string, sources types.KvPairSources) error {
-	files := append([]string{sources.EnvSource}, sources.EnvSources...)
-	for _, source := range sources.FileSources {
-		if _, file, found := strings.Cut(source, "="); found {
-			source = file
-		}
-		files = append(files, source)
-	}
-	for _, file := range files {
+	for _, file := range k.data() {
 		if err := c.file(dir, file, false); err != nil {
 			return err
 		}

@@ -50,6 +50,18 @@ fail, with the name of the object in the condition of the ClusterSummary.
 | ` + "`projectsveltos.io/lua`" + ` | sources are YAML or Go templates |
 | ` + "`projectsveltos.io/subresources`" + ` | objects are applied without their subresources |
 | ` + "`projectsveltos.io/tex-template`" + ` | templates have one set of functions, which escapes nothing |
+
+## Where sources mean something else
+
+| field | what is different | why |
+|---|---|---|
+| ` + "`spec.patches[].target`" + ` | expressions have to match the whole of a field. Without a target, a strategic merge patch that has a kind and a name is for that object, and any other patch for all | one patch list serves manifests, kustomizations and charts, of which each has other objects |
+| ` + "`spec.patches`" + ` on charts | hooks of a chart are not patched | Helm gives a post-renderer no hooks |
+| ` + "`spec.patchesFrom`" + ` | a key holds one patch as in the profile, with patch and target, or a list of them | |
+| ` + "`spec.kustomizationRefs`" + ` | a kustomization sees the files of its source alone: remote bases and files, charts, programs, ` + "`openapi`" + ` and directories of transformers or generators are errors | what a kustomization names would be fetched or run with Muster's rights, and a schema would be that of all kustomizations |
+| ` + "`spec.*.remoteURL.secretRef`" + ` | the Secret has to have the type addons.projectsveltos.io/cluster-profile, and what it holds is not sent to a mirror or to where a redirect leads | who writes a profile chooses the server, and must not be able to send another Secret there |
+| ` + "`spec.*.remoteURL.url`" + ` | addresses on loopback, link-local ones and those of the clouds' metadata are not fetched from, unless a mirror of the server's leads there | they are the server's own |
+| archives | links, paths that leave the archive, more than 10,000 files or 64 MiB are errors | |
 `
 
 func main() {

@@ -29,6 +29,9 @@ import (
 	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/fleet"
 	"github.com/muster-project/muster/pkg/fleet/fence"
+	"github.com/muster-project/muster/pkg/render"
+	"github.com/muster-project/muster/pkg/render/kustomize"
+	"github.com/muster-project/muster/pkg/render/remote"
 	"github.com/muster-project/muster/pkg/selection"
 )
 
@@ -113,8 +116,11 @@ func (p *parts) newSummaries(mgr manager.Manager, host cluster.Cluster, connecti
 			Charts:      release.NewManager(release.Options{Mirror: p.Mirror}),
 			OwnerExists: p.ownerExists(mgr),
 		}),
-		Revisions: p.revisions, Renderer: p.Renderer, Strays: p.Elected,
-		Events: recorder, Trigger: trigger.New[reconcile.Request](), Now: time.Now,
+		Revisions: p.revisions, Renderer: p.Renderer,
+		Kustomizations: kustomize.NewBuilder(render.CheckYAML),
+		Fetcher:        remote.NewFetcher(remote.Options{Mirror: p.Mirror}),
+		Strays:         p.Elected,
+		Events:         recorder, Trigger: trigger.New[reconcile.Request](), Now: time.Now,
 	})
 }
 

@@ -95,6 +95,10 @@ type Chart struct {
 	// Uninstall is helmChartAction: Uninstall.
 	Uninstall bool
 	Values    map[string]any
+	// PostRender changes the manifests that the chart renders, hooks excepted;
+	// nil changes nothing. PostRenderHash is of what it does.
+	PostRender     func(manifests []byte) ([]byte, error)
+	PostRenderHash string
 	// Sensitive are strings that no error may carry.
 	Sensitive []string
 }

@@ -133,7 +133,10 @@ func chartHash(c Chart) (string, error) {
 		Version        string         `json:"version"`
 		Values         map[string]any `json:"values"`
 		Uninstall      bool           `json:"uninstall"`
-	}{c.Ref.RepositoryURL, c.Ref.RepositoryName, c.Ref.ChartName, c.Ref.Version, c.Values, c.Uninstall})
+		// Left out where there is none, as it was before there was any: an
+		// upgrade of Muster must not deploy every chart again.
+		PostRender string `json:"postRender,omitempty"`
+	}{c.Ref.RepositoryURL, c.Ref.RepositoryName, c.Ref.ChartName, c.Ref.Version, c.Values, c.Uninstall, c.PostRenderHash})
 }
 
 // hashOf hashes the JSON of v, in which the keys of maps are sorted.

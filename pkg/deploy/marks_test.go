@@ -89,3 +89,15 @@ metadata:
 		t.Errorf("the rendered object was written to:\n%s", diff)
 	}
 }
+
+func TestAPatchChangesTheHashOfAChart(t *testing.T) {
+	c := chart("nginx", "1.2.3")
+	plain, err := chartHash(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.PostRenderHash = "other"
+	if patched, err := chartHash(c); err != nil || patched == plain {
+		t.Errorf("with a patch the hash is %s, %v", patched, err)
+	}
+}

@@ -83,6 +83,12 @@ func syntaxError(err error) error {
 	return e
 }
 
+// Redactable is an error that can say what is wrong without quoting any content.
+type Redactable interface {
+	error
+	WithoutContent() error
+}
+
 const withheld = "the details are withheld because the source is a Secret"
 
 // WithoutContent returns err without anything that may quote what was rendered: for
@@ -91,6 +97,9 @@ const withheld = "the details are withheld because the source is a Secret"
 func WithoutContent(err error) error {
 	if err == nil {
 		return nil
+	}
+	if e, ok := errors.AsType[Redactable](err); ok {
+		return e.WithoutContent()
 	}
 	if e, ok := errors.AsType[*contentError](err); ok {
 		bare := *e

@@ -16,6 +16,21 @@ import (
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 )
 
+// CheckYAML returns an error if one of the documents in data is not YAML, or is more than
+// a parser should be given: its aliases expand to more than MaxSet bytes, for example.
+func CheckYAML(data []byte) error {
+	documents, err := SplitYAML(data)
+	if err != nil {
+		return err
+	}
+	for _, document := range documents {
+		if _, err := decodeDocument(document); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // decodeDocument decodes one YAML or JSON document to what JSON of the API decodes to:
 // map[string]any, []any, string, int64, float64, bool and nil.
 //

@@ -24,7 +24,7 @@ import (
 // context's error.
 func (r *Renderer) Objects(ctx context.Context, source Source, clusterData map[string]any) ([]*unstructured.Unstructured, error) {
 	b := &builder{source: source, seen: map[identity]place{}}
-	if err := source.check(); err != nil {
+	if err := source.Check(); err != nil {
 		return nil, b.wrap(err)
 	}
 	for _, b.key = range slices.Sorted(maps.Keys(source.Data)) {
@@ -45,8 +45,29 @@ func (r *Renderer) Objects(ctx context.Context, source Source, clusterData map[s
 	return b.objects, nil
 }
 
-// check refuses sources whose meaning would be missed.
-func (s Source) check() error {
+// Texts returns what a source holds for one cluster, key by key, rendered if it is a
+// template. Errors are as with Objects.
+func (r *Renderer) Texts(ctx context.Context, source Source, clusterData map[string]any) (map[string][]byte, error) {
+	b := &builder{source: source}
+	if err := source.Check(); err != nil {
+		return nil, b.wrap(err)
+	}
+	out := make(map[string][]byte, len(source.Data))
+	for _, b.key = range slices.Sorted(maps.Keys(source.Data)) {
+		text, err := r.text(ctx, source, b.key, clusterData)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err != nil {
+			return nil, b.wrap(err)
+		}
+		out[b.key] = text
+	}
+	return out, nil
+}
+
+// Check refuses sources whose meaning would be missed.
+func (s Source) Check() error {
 	if s.Kind == "Secret" && s.Type != SecretType {
 		return fmt.Errorf("%w: it is %q, must be %q", ErrSecretType, s.Type, SecretType)
 	}
@@ -98,7 +119,7 @@ func (b *builder) wrap(err error) error {
 		Kind: b.source.Kind, Namespace: b.source.Namespace, Name: b.source.Name,
 		Key: b.key, Document: b.document, Object: b.object, Err: err,
 	}
-	if b.key != "" && b.source.Kind == "Secret" {
+	if b.key != "" && (b.source.Kind == "Secret" || b.source.Private) {
 		e.Object, e.Err = "", WithoutContent(err)
 	}
 	return e

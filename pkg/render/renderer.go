@@ -39,7 +39,7 @@ const (
 
 // Source is a ConfigMap or a Secret as it was read.
 type Source struct {
-	// Kind is ConfigMap or Secret.
+	// Kind is ConfigMap or Secret, or says in errors what else it is.
 	Kind string
 	// Namespace and Name of the object.
 	Namespace, Name string
@@ -50,6 +50,8 @@ type Source struct {
 	// Data is what the object holds, decoded; for a ConfigMap data and binaryData
 	// together.
 	Data map[string][]byte
+	// Private says that no error may quote it, as of a Secret.
+	Private bool
 }
 
 // Templates evaluates templates; *script.Pool does.

@@ -34,6 +34,8 @@ type environment struct {
 	host   kubernetes.Interface
 	// managed has clients of the managed clusters, past their proxies.
 	managed map[string]kubernetes.Interface
+	// sources serves what profiles name by a URL.
+	sources *sourceServer
 	root    string
 }
 
@@ -89,9 +91,9 @@ func start() (*environment, error) {
 	if err != nil {
 		return nil, err
 	}
-	env := &environment{root: root}
+	env := &environment{root: root, sources: newSourceServer()}
 	env.fleet, err = fleet.Start(ctx, fleet.Options{
-		Name: "e2e", Dir: dir, Managed: clusterNames(),
+		Name: "e2e", Dir: dir, Managed: clusterNames(), MusterArgs: env.sources.mirrors(),
 		Logf: func(format string, args ...any) { fmt.Fprintf(os.Stderr, "e2e: "+format+"\n", args...) },
 	})
 	if err != nil {
@@ -141,6 +143,7 @@ func (e *environment) connect() error {
 // stop ends the fleet. The directory, with all logs, stays if a test failed.
 func (e *environment) stop(passed bool) error {
 	err := e.fleet.Stop()
+	e.sources.Close()
 	if passed {
 		return errors.Join(err, os.RemoveAll(e.fleet.Dir()))
 	}

@@ -119,7 +119,7 @@ func (o *Options) addOwnFlags(fs *pflag.FlagSet) {
 		"Namespaces of the host cluster, comma separated, whose Secrets (kubeconfigs of clusters, sources of add-ons) and ConfigMaps are read, beside --namespace. "+
 			"Clusters and sources in others are out of reach. Without it all are read, which takes the right to do so.")
 	fs.StringArrayVar(&o.ChartMirrors, "chart-mirror", o.ChartMirrors,
-		"Fetch charts from another place: from=to, two URLs, where everything below the first is found below the second. May be given more than once.")
+		"Fetch charts, archives and artifacts from another place: from=to, two URLs, where everything below the first is found below the second. May be given more than once.")
 }
 
 // adjustFlags corrects what the generic server says about flags that mean less

@@ -57,10 +57,22 @@ func decide(s situation) (verdict, time.Duration) {
 	case s.last == nil || s.dirty || s.last.fingerprint != s.fingerprint:
 		return verdictWork, 0
 	case !s.last.failed():
-		return verdictNothing, 0
+		return decideRefresh(s)
 	}
 	if wait := s.last.retryAt().Sub(s.now); wait > 0 {
 		return verdictRetryLater, wait
+	}
+	return verdictWork, 0
+}
+
+// decideRefresh lets what is deployed rest until a source of it has to be fetched
+// again.
+func decideRefresh(s situation) (verdict, time.Duration) {
+	if s.last.refresh.IsZero() {
+		return verdictNothing, 0
+	}
+	if wait := s.last.refresh.Sub(s.now); wait > 0 {
+		return verdictNothing, wait
 	}
 	return verdictWork, 0
 }

@@ -58,6 +58,8 @@ func TestDecide(t *testing.T) {
 	}{
 		{"first job", situation{fingerprint: same}, verdictWork, 0},
 		{"nothing changed", situation{fingerprint: same, last: good}, verdictNothing, 0},
+		{"a URL is fetched again later", situation{fingerprint: same, last: &outcome{fingerprint: same, ended: noon, refresh: noon.Add(time.Minute)}, now: noon.Add(time.Second)}, verdictNothing, 59 * time.Second},
+		{"a URL is fetched again now", situation{fingerprint: same, last: &outcome{fingerprint: same, ended: noon, refresh: noon.Add(time.Minute)}, now: noon.Add(time.Minute)}, verdictWork, 0},
 		{"another revision", situation{fingerprint: other, last: good}, verdictWork, 0},
 		{"a source changed", situation{fingerprint: same, last: good, dirty: true}, verdictWork, 0},
 		{"failed just now", situation{fingerprint: same, last: bad, now: noon.Add(time.Second)}, verdictRetryLater, 3 * time.Second},

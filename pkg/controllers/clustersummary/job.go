@@ -123,11 +123,13 @@ func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, summar
 		return err
 	}
 	b := &requestBuilder{
-		host: r.Host, renderer: r.Renderer, data: data, namespace: cluster.Namespace, tenant: owner.Namespace,
+		host: r.Host, renderer: r.Renderer, kustomizations: r.Kustomizations, fetcher: r.Fetcher, now: r.Now, data: data, namespace: cluster.Namespace, tenant: owner.Namespace,
 		reads: func(s sourceRef) { r.memory.reads(name, s) },
 	}
 	owner.Tier = revision.Spec.Tier
-	o.result = r.Deployer.Deploy(ctx, target, b.request(ctx, owner, summary.Name, revision.Name, revision.Spec))
+	request := b.request(ctx, owner, summary.Name, revision.Name, revision.Spec)
+	o.refresh = b.due
+	o.result = r.Deployer.Deploy(ctx, target, request)
 	r.wake(ctx, target.Ref, o.result.Requeue)
 	return nil
 }

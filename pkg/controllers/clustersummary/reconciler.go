@@ -31,6 +31,8 @@ import (
 	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/fleet"
 	"github.com/muster-project/muster/pkg/render"
+	"github.com/muster-project/muster/pkg/render/kustomize"
+	"github.com/muster-project/muster/pkg/render/remote"
 )
 
 // Options are what a Reconciler works with.
@@ -46,6 +48,10 @@ type Options struct {
 	Deployer  *deploy.Deployer
 	Revisions *revision.Store
 	Renderer  *render.Renderer
+	// Kustomizations builds kustomizationRefs.
+	Kustomizations *kustomize.Builder
+	// Fetcher fetches what profiles name by a URL.
+	Fetcher *remote.Fetcher
 	// Strays says that there may be objects which a former leader's last writes
 	// have left: they are looked for in the first job of each summary. A server
 	// that is alone has no such leader, and asks clusters nothing.

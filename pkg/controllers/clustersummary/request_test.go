@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"text/template"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -20,6 +21,8 @@ import (
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
 	"github.com/muster-project/muster/pkg/controllers/reach"
 	"github.com/muster-project/muster/pkg/render"
+	"github.com/muster-project/muster/pkg/render/kustomize"
+	"github.com/muster-project/muster/pkg/render/remote"
 	"github.com/muster-project/muster/pkg/script"
 )
 
@@ -79,6 +82,8 @@ func newBuilder(t *testing.T, tenant string, host hostObjects) (*requestBuilder,
 	read := &[]sourceRef{}
 	return &requestBuilder{
 		host: host, renderer: &render.Renderer{Templates: inProcess{}}, data: data, namespace: "civo", tenant: tenant,
+		kustomizations: kustomize.NewBuilder(render.CheckYAML), changes: &render.Changes{},
+		fetcher: remote.NewFetcher(remote.Options{}), now: func() time.Time { return noon },
 		reads: func(s sourceRef) { *read = append(*read, s) },
 	}, read
 }

@@ -28,6 +28,8 @@ type outcome struct {
 	// fingerprint says what was deployed; see fingerprint.
 	fingerprint string
 	ended       time.Time
+	// refresh is when a source has to be fetched again, zero if none has.
+	refresh time.Time
 	// failures counts the jobs in a row that failed.
 	failures int
 	// err is of no feature: the cluster cannot be reached, for example.

@@ -19,6 +19,7 @@ import (
 	"github.com/muster-project/muster/pkg/deploy"
 	"github.com/muster-project/muster/pkg/deploy/release"
 	"github.com/muster-project/muster/pkg/render"
+	"github.com/muster-project/muster/pkg/render/remote"
 )
 
 // maxMessage bounds a failure message, in bytes: a joined error of a thousand
@@ -56,10 +57,11 @@ func writeFeatures(status *configv1beta1.ClusterSummaryStatus, summary *configv1
 	features := map[libv1beta1.FeatureID]bool{
 		libv1beta1.FeatureResources: len(summary.Spec.ClusterProfileSpec.PolicyRefs) > 0,
 		libv1beta1.FeatureHelm:      len(summary.Spec.ClusterProfileSpec.HelmCharts) > 0,
+		libv1beta1.FeatureKustomize: len(summary.Spec.ClusterProfileSpec.KustomizationRefs) > 0,
 	}
 	before := status.FeatureSummaries
 	status.FeatureSummaries, status.DeployedGVKs = nil, nil
-	for _, id := range []libv1beta1.FeatureID{libv1beta1.FeatureResources, libv1beta1.FeatureHelm} {
+	for _, id := range []libv1beta1.FeatureID{libv1beta1.FeatureResources, libv1beta1.FeatureHelm, libv1beta1.FeatureKustomize} {
 		if !features[id] {
 			continue
 		}
@@ -248,6 +250,8 @@ func reasonOf(err error) string {
 	var conflict *deploy.ConflictError
 	var source *SourceError
 	var invalid *render.SourceError
+	var patch *render.PatchError
+	var fetched *remote.Error
 	var outside *reach.Error
 	var chart *release.ChartError
 	switch {
@@ -259,11 +263,11 @@ func reasonOf(err error) string {
 		return configv1beta1.ReasonSourceInvalid
 	case errors.As(err, &source):
 		return configv1beta1.ReasonSourceMissing
-	case errors.As(err, &invalid):
+	case errors.As(err, &invalid), errors.As(err, &patch):
 		return configv1beta1.ReasonSourceInvalid
-	case errors.As(err, &chart) && chart.Reason == release.NotFound:
+	case errors.As(err, &chart) && chart.Reason == release.NotFound, errors.As(err, &fetched) && fetched.Reason == remote.NotFound:
 		return configv1beta1.ReasonSourceMissing
-	case errors.As(err, &chart) && chart.Reason != release.Unreachable:
+	case errors.As(err, &chart) && chart.Reason != release.Unreachable, errors.As(err, &fetched) && fetched.Reason != remote.Unreachable:
 		return configv1beta1.ReasonSourceInvalid
 	}
 	return configv1beta1.ReasonFailed

@@ -70,8 +70,13 @@ type Source struct {
 	Tier int32 `json:"tier,omitempty"`
 }
 
-// String returns "Kind namespace/name".
-func (s Source) String() string { return s.Kind + " " + s.Namespace + "/" + s.Name }
+// String returns "Kind namespace/name", or "Kind name" where there is no namespace.
+func (s Source) String() string {
+	if s.Namespace == "" {
+		return s.Kind + " " + s.Name
+	}
+	return s.Kind + " " + s.Namespace + "/" + s.Name
+}
 
 // ObjectKey identifies an object in a cluster. The version is not part of it:
 // the same object is served at several.

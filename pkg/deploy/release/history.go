@@ -33,11 +33,14 @@ const (
 
 // target is what a release should be.
 type target struct {
-	chart, version, valuesHash string
+	chart, version, valuesHash, postRenderHash string
 }
 
 func (t target) isAt(r *helmrelease.Release) bool {
 	if r.Chart == nil || r.Chart.Metadata == nil || r.Chart.Metadata.Name != t.chart || r.Chart.Metadata.Version != t.version {
+		return false
+	}
+	if r.Labels[postRenderLabel] != t.postRenderHash {
 		return false
 	}
 	hash, err := hashValues(r.Config)

@@ -78,7 +78,7 @@ func (r *repository) downloadEntry(ctx context.Context, base *url.URL, raw strin
 	if key = digest; key == "" {
 		key = target.String()
 	}
-	if archive, ok := r.archives.get(key); ok {
+	if archive, ok := r.archives.Get(key); ok {
 		return key, archive, nil
 	}
 	got, err := r.fetch.get(ctx, target.String(), "")
@@ -129,7 +129,7 @@ func normalDigest(digest string) string {
 func (r *repository) index(ctx context.Context, base *url.URL) (*index, error) {
 	target := *base
 	target.Path, target.RawPath = strings.TrimSuffix(target.Path, "/")+"/index.yaml", ""
-	known, ok := r.indexes.get(target.String())
+	known, ok := r.indexes.Get(target.String())
 	if ok && r.now().Sub(known.at) < r.options.IndexTTL {
 		return known, nil
 	}
@@ -151,7 +151,7 @@ func (r *repository) index(ctx context.Context, base *url.URL) (*index, error) {
 		fresh.etag, fresh.size = got.etag, int64(len(got.body))
 	}
 	fresh.at = r.now()
-	r.indexes.put(target.String(), fresh, fresh.size)
+	r.indexes.Put(target.String(), fresh, fresh.size)
 	return fresh, nil
 }
 

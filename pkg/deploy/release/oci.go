@@ -41,7 +41,7 @@ func (r *repository) downloadOCI(ctx context.Context, raw, version string) (key 
 	if err != nil {
 		return "", nil, ociFault(raw, err)
 	}
-	if archive, ok := r.archives.get(layer.Digest.String()); ok {
+	if archive, ok := r.archives.Get(layer.Digest.String()); ok {
 		return layer.Digest.String(), archive, nil
 	}
 	if layer.Size > r.options.FetchLimit {

@@ -108,7 +108,7 @@ func (m *Manager) deploy(ctx context.Context, cluster Cluster, release Release) 
 		Chart: release.Chart.Name, Version: release.Chart.Version, AppVersion: release.Chart.AppVersion, Icon: release.Chart.Icon,
 		ValuesHash: hash,
 	}
-	do, abandon := decide(history, target{release.Chart.Name, release.Chart.Version, hash})
+	do, abandon := decide(history, target{release.Chart.Name, release.Chart.Version, hash, release.PostRenderHash})
 	if abandon {
 		if err := op.abandon(ctx, history[len(history)-1]); err != nil {
 			return Outcome{}, err
@@ -151,6 +151,7 @@ func (m *Manager) install(op *operation, release Release, parsed *chart.Chart) (
 	install.ReleaseName, install.Namespace = release.Name, release.Namespace
 	install.CreateNamespace, install.Replace = true, true
 	install.Timeout = m.options.Timeout
+	install.PostRenderer, install.Labels = postRenderer(release), postRenderLabels(release, "")
 	// Without a context of its own, Helm returns when it has ended. With one,
 	// it would return at once and go on in the background.
 	return install.Run(parsed, copyValues(release.Values))
@@ -163,6 +164,8 @@ func (m *Manager) upgrade(op *operation, release Release, parsed *chart.Chart) (
 	upgrade.Timeout = m.options.Timeout
 	// The values are all that there are: those of the last revision don't count.
 	upgrade.ResetValues = true
+	// Helm takes over the labels of the last revision; its word for none is null.
+	upgrade.PostRenderer, upgrade.Labels = postRenderer(release), postRenderLabels(release, "null")
 	return upgrade.Run(release.Name, parsed, copyValues(release.Values))
 }
 

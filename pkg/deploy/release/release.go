@@ -27,6 +27,12 @@ type Release struct {
 	Chart     *Chart
 	// Values override the chart's own. They are not written to.
 	Values map[string]any
+	// PostRender changes the manifests that the chart renders, hooks excepted;
+	// nil changes nothing.
+	PostRender func(manifests []byte) ([]byte, error)
+	// PostRenderHash is of what PostRender does, at most 63 letters and digits,
+	// empty without one. A release whose hash is another one is upgraded.
+	PostRenderHash string
 	// Sensitive are strings that no error or log may carry, values that came
 	// from Secrets above all. Short ones (under four bytes) are not masked.
 	Sensitive []string

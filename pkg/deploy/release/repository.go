@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"k8s.io/klog/v2"
+
+	"github.com/muster-project/muster/pkg/render/memo"
 )
 
 // indexCacheLimit bounds the bytes of the index files whose content is kept.
@@ -26,10 +28,10 @@ type repository struct {
 	fetch   fetcher
 	now     func() time.Time
 
-	archives *cache[string, []byte]       // by digest, or by URL where an index has no digest
-	indexes  *cache[string, *index]       // by URL
-	resolved *cache[ChartRef, resolution] // what a reference meant last
-	flights  flights[ChartRef, []byte]
+	archives *memo.Cache[string, []byte]       // by digest, or by URL where an index has no digest
+	indexes  *memo.Cache[string, *index]       // by URL
+	resolved *memo.Cache[ChartRef, resolution] // what a reference meant last
+	flights  memo.Flights[ChartRef, []byte]
 }
 
 // resolution is what a reference meant at a time.
@@ -43,9 +45,9 @@ func newRepository(options Options) *repository {
 		options:  options,
 		fetch:    fetcher{client: newHTTPClient(), timeout: options.FetchTimeout, limit: options.FetchLimit},
 		now:      time.Now,
-		archives: newCache[string, []byte](options.CacheLimit),
-		indexes:  newCache[string, *index](indexCacheLimit),
-		resolved: newCache[ChartRef, resolution](rememberedRefs),
+		archives: memo.NewCache[string, []byte](options.CacheLimit),
+		indexes:  memo.NewCache[string, *index](indexCacheLimit),
+		resolved: memo.NewCache[ChartRef, resolution](rememberedRefs),
 	}
 }
 
@@ -54,7 +56,7 @@ func (r *repository) load(ctx context.Context, ref ChartRef) ([]byte, error) {
 	if archive, ok := r.recall(ref, r.options.IndexTTL); ok {
 		return archive, nil
 	}
-	return r.flights.do(ctx, ref, func() ([]byte, error) {
+	return r.flights.Do(ctx, ref, func() ([]byte, error) {
 		if archive, ok := r.recall(ref, r.options.IndexTTL); ok {
 			return archive, nil // the flight before this one brought it
 		}
@@ -62,8 +64,8 @@ func (r *repository) load(ctx context.Context, ref ChartRef) ([]byte, error) {
 		if err != nil {
 			return r.fallBack(ctx, ref, err)
 		}
-		r.archives.put(key, archive, int64(len(archive)))
-		r.resolved.put(ref, resolution{key, r.now()}, 1)
+		r.archives.Put(key, archive, int64(len(archive)))
+		r.resolved.Put(ref, resolution{key, r.now()}, 1)
 		return archive, nil
 	})
 }
@@ -71,11 +73,11 @@ func (r *repository) load(ctx context.Context, ref ChartRef) ([]byte, error) {
 // recall returns the archive of a reference that was resolved within the time
 // given; zero means ever.
 func (r *repository) recall(ref ChartRef, within time.Duration) ([]byte, bool) {
-	known, ok := r.resolved.get(ref)
+	known, ok := r.resolved.Get(ref)
 	if !ok || within > 0 && r.now().Sub(known.at) > within {
 		return nil, false
 	}
-	return r.archives.get(known.archive)
+	return r.archives.Get(known.archive)
 }
 
 // fallBack uses what is remembered of a repository that can't be reached: it

@@ -41,7 +41,7 @@ var (
 	urlSchemes   = []string{"http://", "https://", "oci://"}
 )
 
-func validateCharts(charts []config.HelmChart, path *field.Path) field.ErrorList {
+func validateCharts(charts []config.HelmChart, namespace string, path *field.Path) field.ErrorList {
 	if len(charts) > maxCharts {
 		return field.ErrorList{field.TooMany(path, len(charts), maxCharts)}
 	}
@@ -49,7 +49,7 @@ func validateCharts(charts []config.HelmChart, path *field.Path) field.ErrorList
 	releases := make(map[string]bool, len(charts))
 	for i := range charts {
 		chart := &charts[i]
-		errs = append(errs, validateChart(chart, path.Index(i))...)
+		errs = append(errs, validateChart(chart, namespace, path.Index(i))...)
 
 		// Two releases that are templates may well have one text and two names.
 		if hasTemplate(chart.ReleaseName) || hasTemplate(chart.ReleaseNamespace) {
@@ -64,7 +64,7 @@ func validateCharts(charts []config.HelmChart, path *field.Path) field.ErrorList
 	return errs
 }
 
-func validateChart(chart *config.HelmChart, path *field.Path) field.ErrorList {
+func validateChart(chart *config.HelmChart, namespace string, path *field.Path) field.ErrorList {
 	errs := chartTable.Validate(chart, path)
 	if chart.Options != nil {
 		errs = append(errs, helmOptionsTable.Validate(chart.Options, path.Child("options"))...)
@@ -78,6 +78,7 @@ func validateChart(chart *config.HelmChart, path *field.Path) field.ErrorList {
 	} else if len(version) > maxVersionSize {
 		errs = append(errs, field.TooLong(path.Child("chartVersion"), "", maxVersionSize))
 	}
+	errs = append(errs, validateValuesFrom(chart.ValuesFrom, namespace, path.Child("valuesFrom"))...)
 	return append(errs, validateValues(chart.Values, path.Child("values"))...)
 }
 

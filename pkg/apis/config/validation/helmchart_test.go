@@ -61,7 +61,16 @@ func TestValidateCharts(t *testing.T) {
 		"capitals in a registry":  {func(c *config.HelmChart) { oci(c); c.ChartName = "Vault" }, []string{"charts[0].chartName: has to be the path"}},
 		"long version":            {func(c *config.HelmChart) { c.ChartVersion = strings.Repeat("1", 257) }, []string{"charts[0].chartVersion: Too long"}},
 		"long template":           {func(c *config.HelmChart) { c.ChartVersion = "{{" + strings.Repeat("1", maxTemplateSize) }, []string{"charts[0].chartVersion: Too long"}},
-		"values from":             {func(c *config.HelmChart) { c.ValuesFrom = []config.ValueFrom{{Kind: "Secret", Name: "a"}} }, []string{"charts[0].valuesFrom: Forbidden: not supported yet"}},
+		"values from":             {func(c *config.HelmChart) { c.ValuesFrom = []config.ValueFrom{{Kind: "Secret", Name: "a"}} }, nil},
+		"values from elsewhere": {
+			func(c *config.HelmChart) {
+				c.ValuesFrom = []config.ValueFrom{{Kind: "Secret", Namespace: "kube-system", Name: "a"}, {Kind: "Bucket"}}
+			},
+			[]string{
+				"charts[0].valuesFrom[0].namespace: has to be civo, the namespace of the profile",
+				`charts[0].valuesFrom[1].kind: Unsupported value: "Bucket"`, "charts[0].valuesFrom[1].name: Required value",
+			},
+		},
 		"credentials": {
 			func(c *config.HelmChart) { c.RegistryCredentialsConfig = &config.RegistryCredentialsConfig{Key: "a"} },
 			[]string{"charts[0].registryCredentialsConfig: Forbidden: not supported yet"},
@@ -87,7 +96,7 @@ func TestValidateCharts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			chart := validChart()
 			tt.change(&chart)
-			errs := validateCharts([]config.HelmChart{chart}, field.NewPath("charts"))
+			errs := validateCharts([]config.HelmChart{chart}, "civo", field.NewPath("charts"))
 			expect(t, errs, tt.want...)
 			for _, err := range errs {
 				if strings.Contains(err.Error(), "secret") {
@@ -111,7 +120,7 @@ func TestValidateReleasesAreDistinct(t *testing.T) {
 		return chart
 	}
 	validate := func(charts ...config.HelmChart) field.ErrorList {
-		return validateCharts(charts, field.NewPath("charts"))
+		return validateCharts(charts, "civo", field.NewPath("charts"))
 	}
 	expect(t, validate(named("a", "x"), named("b", "x"), named("a", "y")))
 	expect(t, validate(named("a", "x"), named("b", "x"), named("a", "x")), `charts[2].releaseName: Duplicate value: "a/x"`)
@@ -180,7 +189,7 @@ func TestValidateOptions(t *testing.T) {
 			chart := validChart()
 			chart.Options = defaults()
 			tt.change(chart.Options)
-			errs := validateCharts([]config.HelmChart{chart}, field.NewPath("charts"))
+			errs := validateCharts([]config.HelmChart{chart}, "civo", field.NewPath("charts"))
 			if tt.path == "" {
 				expect(t, errs)
 				return

@@ -86,7 +86,11 @@ func validateProfileSpec(spec *config.ProfileSpec, namespace string, path *field
 		errs = append(errs, field.Invalid(path.Child("tier"), spec.Tier, "has to be at least 1"))
 	}
 	errs = append(errs, validatePolicyRefs(spec.PolicyRefs, namespace, path.Child("policyRefs"))...)
-	return append(errs, validateCharts(spec.HelmCharts, path.Child("helmCharts"))...)
+	errs = append(errs, validateKustomizationRefs(spec.KustomizationRefs, namespace, path.Child("kustomizationRefs"))...)
+	errs = append(errs, validatePatches(spec.Patches, path.Child("patches"))...)
+	errs = append(errs, validateValuesFrom(spec.PatchesFrom, namespace, path.Child("patchesFrom"))...)
+	errs = append(errs, validateExtra(spec, path)...)
+	return append(errs, validateCharts(spec.HelmCharts, namespace, path.Child("helmCharts"))...)
 }
 
 func validateSetRefs(names []string, path *field.Path) field.ErrorList {
@@ -133,8 +137,8 @@ func warningsOnProfile(spec *config.ProfileSpec) []string {
 	if spec.ClusterSelector.IsEmpty() && len(spec.ClusterRefs) == 0 && len(spec.SetRefs) == 0 {
 		warnings = append(warnings, "spec: no clusterSelector, clusterRefs or setRefs; the profile is deployed to no cluster")
 	}
-	if len(spec.PolicyRefs) == 0 && len(spec.HelmCharts) == 0 {
-		warnings = append(warnings, "spec: no policyRefs or helmCharts; the profile deploys nothing")
+	if len(spec.PolicyRefs) == 0 && len(spec.HelmCharts) == 0 && len(spec.KustomizationRefs) == 0 {
+		warnings = append(warnings, "spec: no policyRefs, helmCharts or kustomizationRefs; the profile deploys nothing")
 	}
 	warnings = append(warnings, libvalidation.WarningsOnClusterRefs(spec.ClusterRefs, path.Child("clusterRefs"))...)
 	return append(warnings, warningsOnCharts(spec.HelmCharts, path.Child("helmCharts"))...)

@@ -6,6 +6,7 @@ package validation
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -193,21 +194,38 @@ func TestValidatePolicyRefs(t *testing.T) {
 		"unknown kind":      {func(r *config.PolicyRef) { r.Kind = "Deployment" }, []string{`refs[0].kind: Unsupported value: "Deployment": supported values: "ConfigMap", "Secret"`}},
 		"to the host":       {func(r *config.PolicyRef) { r.DeploymentType = lib.DeploymentTypeLocal }, []string{`refs[0].deploymentType: Forbidden: "Local" is not supported yet, only Remote`}},
 		"to nowhere":        {func(r *config.PolicyRef) { r.DeploymentType = "Elsewhere" }, []string{`refs[0].deploymentType: Unsupported value: "Elsewhere"`}},
-		"optional":          {func(r *config.PolicyRef) { r.Optional = true }, []string{"refs[0].optional: Forbidden: not supported yet"}},
+		"optional":          {func(r *config.PolicyRef) { r.Optional = true }, nil},
 		"force":             {func(r *config.PolicyRef) { r.Force = true }, []string{"refs[0].force: Forbidden: not supported yet"}},
-		"no new namespaces": {func(r *config.PolicyRef) { r.SkipNamespaceCreation = true }, []string{"refs[0].skipNamespaceCreation: Forbidden: not supported yet"}},
+		"no new namespaces": {func(r *config.PolicyRef) { r.SkipNamespaceCreation = true }, nil},
 		"path":              {func(r *config.PolicyRef) { r.Path = "a/b" }, []string{"refs[0].path: Forbidden: not supported yet"}},
 		"tier":              {func(r *config.PolicyRef) { r.Tier = 50 }, []string{"refs[0].tier: Forbidden: not supported yet, only 100"}},
 		"tier below one":    {func(r *config.PolicyRef) { r.Tier = -1 }, []string{"refs[0].tier: Forbidden: not supported yet", "refs[0].tier: has to be at least 1"}},
 		"URL": {
 			func(r *config.PolicyRef) {
-				r.Kind, r.Name, r.RemoteURL = "", "", &config.RemoteURL{URL: "https://example.com"}
+				r.Kind, r.Name, r.Namespace, r.RemoteURL = "", "", "", &config.RemoteURL{
+					URL: "oci://example.com/a:v1", PlainHTTP: true, Interval: &metav1.Duration{Duration: time.Minute}, SecretRef: &lib.SecretReference{Name: "a", Namespace: "civo"},
+				}
 			},
-			[]string{"refs[0].remoteURL: Forbidden: not supported yet"},
+			nil,
 		},
+		"bad URL": {
+			func(r *config.PolicyRef) {
+				r.Kind, r.Name, r.Namespace, r.RemoteURL = "", "", "", &config.RemoteURL{
+					URL: "https://user:hunter2@example.com", PlainHTTP: true, Interval: &metav1.Duration{Duration: time.Second}, SecretRef: &lib.SecretReference{Namespace: "kube-system"},
+				}
+			},
+			[]string{
+				"refs[0].remoteURL.url: must not have credentials", "refs[0].remoteURL.interval: has to be at least 10s", "refs[0].remoteURL.plainHTTP: is for oci:// alone",
+				"refs[0].remoteURL.secretRef.name: Required value", "refs[0].remoteURL.secretRef.namespace: has to be civo",
+			},
+		},
+		"no URL": {func(r *config.PolicyRef) { r.Kind, r.Name, r.RemoteURL = "", "", &config.RemoteURL{} }, []string{"refs[0].remoteURL.url: Required value"}},
+		"file": {func(r *config.PolicyRef) {
+			r.Kind, r.Name, r.RemoteURL = "", "", &config.RemoteURL{URL: "file:///etc/passwd"}
+		}, []string{"refs[0].remoteURL.url: has to start with"}},
 		"URL and name": {
 			func(r *config.PolicyRef) { r.RemoteURL = &config.RemoteURL{URL: "https://example.com"} },
-			[]string{"refs[0].remoteURL: Forbidden: not supported yet", "refs[0]: remoteURL excludes kind and name"},
+			[]string{"refs[0]: remoteURL excludes kind and name"},
 		},
 	}
 	for name, tt := range tests {

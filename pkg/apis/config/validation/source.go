@@ -5,8 +5,10 @@ package validation
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -50,19 +52,59 @@ func validatePolicyRef(ref *config.PolicyRef, namespace string, path *field.Path
 		if ref.Kind != "" || ref.Name != "" {
 			errs = append(errs, field.Invalid(path, field.OmitValueType{}, "remoteURL excludes kind and name"))
 		}
-		return errs
+		return append(errs, validateRemoteURL(ref.RemoteURL, namespace, path.Child("remoteURL"))...)
 	}
-	if ref.Kind == "" {
-		errs = append(errs, field.Required(path.Child("kind"), strings.Join(sourceKinds, " or ")))
-	} else {
-		errs = append(errs, oneOf(ref.Kind, allSourceKinds, sourceKinds, path.Child("kind"))...)
+	return append(errs, validateObjectSource(ref.Kind, ref.Namespace, ref.Name, allSourceKinds, namespace, path)...)
+}
+
+// minInterval is the shortest time between two fetches of a URL.
+const minInterval = 10 * time.Second
+
+func validateRemoteURL(remote *config.RemoteURL, namespace string, path *field.Path) field.ErrorList {
+	errs := validateFetchURL(remote.URL, path.Child("url"))
+	if remote.Interval != nil && remote.Interval.Duration < minInterval {
+		errs = append(errs, field.Invalid(path.Child("interval"), remote.Interval.Duration.String(), "has to be at least "+minInterval.String()))
 	}
-	if ref.Name == "" {
-		errs = append(errs, field.Required(path.Child("name"), "the name of the source"))
-	} else {
-		errs = append(errs, validateName(ref.Name, apivalidation.NameIsDNSSubdomain, path.Child("name"))...)
+	if remote.PlainHTTP && schemeOf(remote.URL) != "oci://" {
+		errs = append(errs, field.Invalid(path.Child("plainHTTP"), true, "is for oci:// alone; write http:// otherwise"))
 	}
-	return append(errs, validateSourceNamespace(ref.Namespace, namespace, path.Child("namespace"))...)
+	if ref := remote.SecretRef; ref != nil {
+		if ref.Name == "" {
+			errs = append(errs, field.Required(path.Child("secretRef", "name"), "the name of the Secret"))
+		} else {
+			errs = append(errs, libvalidation.Invalid(path.Child("secretRef", "name"), ref.Name, apivalidation.NameIsDNSSubdomain(ref.Name, false))...)
+		}
+		switch {
+		case ref.Namespace == "":
+		case namespace != "" && ref.Namespace != namespace:
+			errs = append(errs, field.Invalid(path.Child("secretRef", "namespace"), ref.Namespace, fmt.Sprintf("has to be %s, the namespace of the profile", namespace)))
+		default:
+			errs = append(errs, libvalidation.Invalid(path.Child("secretRef", "namespace"), ref.Namespace, apivalidation.ValidateNamespaceName(ref.Namespace, false))...)
+		}
+	}
+	return errs
+}
+
+// validateFetchURL checks a URL without quoting it where it may have a password in it.
+func validateFetchURL(text string, path *field.Path) field.ErrorList {
+	if text == "" {
+		return field.ErrorList{field.Required(path, "the URL to fetch from")}
+	}
+	if len(text) > maxURLSize {
+		return field.ErrorList{field.TooLong(path, "", maxURLSize)}
+	}
+	parsed, err := url.Parse(text)
+	switch {
+	case err != nil || hasTemplate(text):
+		return field.ErrorList{field.Invalid(path, field.OmitValueType{}, "is not a URL")}
+	case parsed.User != nil:
+		return field.ErrorList{field.Invalid(path, field.OmitValueType{}, "must not have credentials in it; give them in secretRef")}
+	case !slices.Contains(urlSchemes, schemeOf(text)):
+		return field.ErrorList{field.Invalid(path, field.OmitValueType{}, "has to start with "+strings.Join(urlSchemes, ", "))}
+	case parsed.Host == "":
+		return field.ErrorList{field.Invalid(path, field.OmitValueType{}, "has no host")}
+	}
+	return nil
 }
 
 // validateSourceNamespace checks the namespace of a source. That of a Profile is

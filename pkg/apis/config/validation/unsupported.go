@@ -79,10 +79,6 @@ var profileTable = unsupported.Table[config.ProfileSpec]{
 		Value: func(s *config.ProfileSpec) any { return s.TemplateResourceRefs },
 	},
 	{
-		Path: "kustomizationRefs", Reason: "use policyRefs or helmCharts",
-		Value: func(s *config.ProfileSpec) any { return s.KustomizationRefs },
-	},
-	{
 		Path: "validateHealths", Reason: "what is applied counts as deployed",
 		Value: func(s *config.ProfileSpec) any { return s.ValidateHealths },
 	},
@@ -99,24 +95,8 @@ var profileTable = unsupported.Table[config.ProfileSpec]{
 		Value: func(s *config.ProfileSpec) any { return s.PostDeleteChecks },
 	},
 	{
-		Path: "patches", Reason: "objects are applied as they are rendered",
-		Value: func(s *config.ProfileSpec) any { return s.Patches },
-	},
-	{
-		Path: "patchesFrom", Reason: "objects are applied as they are rendered",
-		Value: func(s *config.ProfileSpec) any { return s.PatchesFrom },
-	},
-	{
 		Path: "driftExclusions", Reason: "drift is not looked for",
 		Value: func(s *config.ProfileSpec) any { return s.DriftExclusions },
-	},
-	{
-		Path: "extraLabels", Reason: "write the labels into the sources",
-		Value: func(s *config.ProfileSpec) any { return s.ExtraLabels },
-	},
-	{
-		Path: "extraAnnotations", Reason: "write the annotations into the sources",
-		Value: func(s *config.ProfileSpec) any { return s.ExtraAnnotations },
 	},
 	{
 		Path: "transitionFrom", Reason: "give the new profile a lower tier to hand content over",
@@ -135,29 +115,38 @@ var policyRefTable = unsupported.Table[config.PolicyRef]{
 		Value: func(r *config.PolicyRef) any { return r.Path },
 	},
 	{
-		Path: "remoteURL", Reason: "manifests come from ConfigMaps and Secrets",
-		Value: func(r *config.PolicyRef) any { return r.RemoteURL },
-	},
-	{
 		Path: "deploymentType", Reason: "nothing is deployed to the host cluster",
 		Supported: []string{string(lib.DeploymentTypeRemote)}, Refused: []string{string(lib.DeploymentTypeLocal)},
 		Value: func(r *config.PolicyRef) any { return r.DeploymentType },
-	},
-	{
-		Path: "optional", Reason: "a source that is missing is an error",
-		Value: func(r *config.PolicyRef) any { return r.Optional },
 	},
 	{
 		Path: "force", Reason: "fields that others own are taken over as it is",
 		Value: func(r *config.PolicyRef) any { return r.Force },
 	},
 	{
-		Path: "skipNamespaceCreation", Reason: "namespaces that objects need are created",
-		Value: func(r *config.PolicyRef) any { return r.SkipNamespaceCreation },
+		Path: "tier", Supported: []string{"100"}, Reason: "the tier of the profile decides conflicts",
+		Value: func(r *config.PolicyRef) any { return r.Tier },
+	},
+}
+
+var kustomizationTable = unsupported.Table[config.KustomizationRef]{
+	{
+		Path: "kind", Reason: "Flux sources are not read",
+		Supported: []string{config.SourceKindConfigMap, config.SourceKindSecret}, Refused: fluxSources,
+		Value: func(r *config.KustomizationRef) any { return r.Kind },
+	},
+	{
+		Path: "deploymentType", Reason: "nothing is deployed to the host cluster",
+		Supported: []string{string(lib.DeploymentTypeRemote)}, Refused: []string{string(lib.DeploymentTypeLocal)},
+		Value: func(r *config.KustomizationRef) any { return r.DeploymentType },
+	},
+	{
+		Path: "force", Reason: "fields that others own are taken over as it is",
+		Value: func(r *config.KustomizationRef) any { return r.Force },
 	},
 	{
 		Path: "tier", Supported: []string{"100"}, Reason: "the tier of the profile decides conflicts",
-		Value: func(r *config.PolicyRef) any { return r.Tier },
+		Value: func(r *config.KustomizationRef) any { return r.Tier },
 	},
 }
 
@@ -166,10 +155,6 @@ var chartTable = unsupported.Table[config.HelmChart]{
 		Path: "repositoryURL", Reason: "Flux sources are not read",
 		Supported: []string{"http://", "https://", "oci://"}, Refused: fluxSchemes,
 		Value: func(c *config.HelmChart) any { return schemeOf(c.RepositoryURL) },
-	},
-	{
-		Path: "valuesFrom", Reason: "write the values into values",
-		Value: func(c *config.HelmChart) any { return c.ValuesFrom },
 	},
 	{
 		Path: "registryCredentialsConfig", Reason: "repositories are read without credentials",
@@ -203,6 +188,7 @@ func Rows() []unsupported.Row {
 		libvalidation.ClusterRefRows(kinds, "spec.clusterRefs[]"),
 		profileTable.Rows(kinds, "spec"),
 		policyRefTable.Rows(kinds, "spec.policyRefs[]"),
+		kustomizationTable.Rows(kinds, "spec.kustomizationRefs[]"),
 		chartTable.Rows(kinds, "spec.helmCharts[]"),
 		helmOptionsTable.Rows(kinds, "spec.helmCharts[].options"),
 		summaryMetaTable.Rows("ClusterSummary", "metadata"),

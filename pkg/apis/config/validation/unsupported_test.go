@@ -23,7 +23,12 @@ var obeyed = map[string][]string{
 	"ClusterSet": {"spec.clusterSelector", "spec.maxReplicas", "spec.clusterRefs[].namespace", "spec.clusterRefs[].name"},
 	"ClusterProfile": {
 		"spec.clusterSelector", "spec.clusterRefs[].namespace", "spec.clusterRefs[].name", "spec.setRefs", "spec.tier", "spec.stopMatchingBehavior",
-		"spec.policyRefs[].namespace", "spec.policyRefs[].name",
+		"spec.policyRefs[].namespace", "spec.policyRefs[].name", "spec.policyRefs[].optional", "spec.policyRefs[].skipNamespaceCreation",
+		"spec.kustomizationRefs[].namespace", "spec.kustomizationRefs[].name", "spec.kustomizationRefs[].path", "spec.kustomizationRefs[].components",
+		"spec.kustomizationRefs[].targetNamespace", "spec.kustomizationRefs[].optional", "spec.kustomizationRefs[].skipNamespaceCreation",
+		"spec.kustomizationRefs[].values", "spec.kustomizationRefs[].valuesFrom",
+		"spec.policyRefs[].remoteURL", "spec.kustomizationRefs[].remoteURL",
+		"spec.patches", "spec.patchesFrom", "spec.extraLabels", "spec.extraAnnotations", "spec.helmCharts[].valuesFrom",
 		"spec.helmCharts[].repositoryName", "spec.helmCharts[].chartName", "spec.helmCharts[].chartVersion", "spec.helmCharts[].releaseName",
 		"spec.helmCharts[].releaseNamespace", "spec.helmCharts[].values", "spec.helmCharts[].helmChartAction",
 	},

@@ -1,7 +1,7 @@
 // Copyright The Muster Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package release
+package memo
 
 import (
 	"testing"
@@ -12,7 +12,7 @@ import (
 // wait for that job.
 func TestAFlightThatPanicsLetsOthersFly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var f flights[string, int]
+		var f Flights[string, int]
 		begun, crash := make(chan struct{}), make(chan struct{})
 		go func() {
 			defer func() {
@@ -20,7 +20,7 @@ func TestAFlightThatPanicsLetsOthersFly(t *testing.T) {
 					t.Error("the panic was lost")
 				}
 			}()
-			_, _ = f.do(t.Context(), "chart", func() (int, error) {
+			_, _ = f.Do(t.Context(), "chart", func() (int, error) {
 				close(begun)
 				<-crash
 				panic("no")
@@ -29,7 +29,7 @@ func TestAFlightThatPanicsLetsOthersFly(t *testing.T) {
 		<-begun
 		answer := make(chan int)
 		go func() {
-			value, err := f.do(t.Context(), "chart", func() (int, error) { return 7, nil })
+			value, err := f.Do(t.Context(), "chart", func() (int, error) { return 7, nil })
 			if err != nil {
 				t.Error(err)
 			}

@@ -1,7 +1,9 @@
 // Copyright The Muster Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package release
+// Package memo remembers what was fetched, up to a size, and lets callers that ask for the
+// same at the same time share one answer.
+package memo
 
 import (
 	"container/list"
@@ -10,8 +12,8 @@ import (
 	"sync"
 )
 
-// cache keeps values up to a total size; the least recently used go first.
-type cache[K comparable, V any] struct {
+// Cache keeps values up to a total size; the least recently used go first. It is safe for concurrent use.
+type Cache[K comparable, V any] struct {
 	limit int64
 
 	mu    sync.Mutex
@@ -26,11 +28,13 @@ type cached[K comparable, V any] struct {
 	size  int64
 }
 
-func newCache[K comparable, V any](limit int64) *cache[K, V] {
-	return &cache[K, V]{limit: limit, order: list.New(), items: map[K]*list.Element{}}
+// NewCache returns a cache for values whose sizes add up to limit at most.
+func NewCache[K comparable, V any](limit int64) *Cache[K, V] {
+	return &Cache[K, V]{limit: limit, order: list.New(), items: map[K]*list.Element{}}
 }
 
-func (c *cache[K, V]) get(key K) (V, bool) {
+// Get returns a value, and whether it is there.
+func (c *Cache[K, V]) Get(key K) (V, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	element, ok := c.items[key]
@@ -42,8 +46,8 @@ func (c *cache[K, V]) get(key K) (V, bool) {
 	return element.Value.(*cached[K, V]).value, true
 }
 
-// put adds or replaces a value. One above the limit is not kept.
-func (c *cache[K, V]) put(key K, value V, size int64) {
+// Put adds or replaces a value. One above the limit is not kept.
+func (c *Cache[K, V]) Put(key K, value V, size int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if element, ok := c.items[key]; ok {
@@ -59,15 +63,15 @@ func (c *cache[K, V]) put(key K, value V, size int64) {
 	}
 }
 
-func (c *cache[K, V]) remove(element *list.Element) {
+func (c *Cache[K, V]) remove(element *list.Element) {
 	item := c.order.Remove(element).(*cached[K, V])
 	delete(c.items, item.key)
 	c.size -= item.size
 }
 
-// flights makes callers that ask for the same at the same time share one
+// Flights makes callers that ask for the same at the same time share one
 // answer: a fail-over asks for one chart for many clusters at once.
-type flights[K comparable, V any] struct {
+type Flights[K comparable, V any] struct {
 	mu      sync.Mutex
 	running map[K]*flight[V]
 }
@@ -82,9 +86,9 @@ type flight[V any] struct {
 // those who waited for it.
 var errAbandoned = errors.New("abandoned")
 
-// do runs work in the caller's goroutine, or waits for the caller that does.
+// Do runs work in the caller's goroutine, or waits for the caller that does.
 // If that one's ctx ends, another one takes over.
-func (f *flights[K, V]) do(ctx context.Context, key K, work func() (V, error)) (V, error) {
+func (f *Flights[K, V]) Do(ctx context.Context, key K, work func() (V, error)) (V, error) {
 	for {
 		own, other := f.board(key)
 		if own != nil {
@@ -104,7 +108,7 @@ func (f *flights[K, V]) do(ctx context.Context, key K, work func() (V, error)) (
 
 // fly does the work of a flight, and lands also if that panics: those who wait
 // would wait for ever.
-func (f *flights[K, V]) fly(ctx context.Context, key K, own *flight[V], work func() (V, error)) (value V, err error) {
+func (f *Flights[K, V]) fly(ctx context.Context, key K, own *flight[V], work func() (V, error)) (value V, err error) {
 	own.err = errAbandoned
 	defer func() { value, err = f.land(ctx, key, own) }()
 	own.value, own.err = work()
@@ -112,7 +116,7 @@ func (f *flights[K, V]) fly(ctx context.Context, key K, own *flight[V], work fun
 }
 
 // board returns a flight to fly, or one to wait for.
-func (f *flights[K, V]) board(key K) (own, other *flight[V]) {
+func (f *Flights[K, V]) board(key K) (own, other *flight[V]) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if other := f.running[key]; other != nil {
@@ -127,7 +131,7 @@ func (f *flights[K, V]) board(key K) (own, other *flight[V]) {
 }
 
 // land gives the answer to those who wait, and returns the caller's own.
-func (f *flights[K, V]) land(ctx context.Context, key K, own *flight[V]) (V, error) {
+func (f *Flights[K, V]) land(ctx context.Context, key K, own *flight[V]) (V, error) {
 	f.mu.Lock()
 	delete(f.running, key)
 	f.mu.Unlock()

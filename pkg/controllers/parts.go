@@ -27,11 +27,13 @@ import (
 	"github.com/muster-project/muster/pkg/deploy/release"
 	"github.com/muster-project/muster/pkg/fleet"
 	"github.com/muster-project/muster/pkg/selection"
+	"github.com/muster-project/muster/pkg/storage/records"
 )
 
 // parts are the pieces of one term.
 type parts struct {
 	*Dependencies
+	epoch      int64
 	setChanges *trigger.Source[selection.SetKey]
 	workers    *fleet.Workers
 	prober     *fleet.Prober
@@ -45,6 +47,7 @@ type parts struct {
 func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Manager, host cluster.Cluster) (*parts, error) {
 	p := &parts{
 		Dependencies: d,
+		epoch:        t.Epoch,
 		setChanges:   trigger.New[selection.SetKey](),
 		workers:      fleet.NewWorkers(fleet.WorkersOptions{}),
 	}
@@ -88,7 +91,7 @@ func (p *parts) newSummaries(mgr manager.Manager, host cluster.Cluster, connecti
 			OwnerExists: p.ownerExists(mgr),
 		}),
 		Inventories: p.Inventories, Revisions: p.Revisions, Renderer: p.Renderer,
-		Strays: p.Elected,
+		Strays: p.Elected, Era: records.Era(p.epoch),
 		Events: recorder, Trigger: trigger.New[reconcile.Request](), Now: time.Now,
 	})
 }

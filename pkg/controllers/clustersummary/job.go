@@ -103,7 +103,9 @@ func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, summar
 		reads: func(s sourceRef) { r.memory.reads(name, s) },
 	}
 	owner.Tier = revision.Spec.Tier
-	o.result = r.Deployer.Deploy(ctx, target, b.request(ctx, owner, summary.Name, revision.Name, revision.Spec))
+	request := b.request(ctx, owner, summary.Name, revision.Name, revision.Spec)
+	request.Era = r.Era
+	o.result = r.Deployer.Deploy(ctx, target, request)
 	r.wake(ctx, target.Ref, o.result.Requeue)
 	return nil
 }

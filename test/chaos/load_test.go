@@ -58,6 +58,29 @@ type load struct {
 func (e *environment) startLoad(t *testing.T) *load {
 	t.Helper()
 	l := &load{requests: map[string]int{}, written: map[string]int{}}
+	e.connectLoad(t, l)
+	working, stopWork := context.WithCancel(context.WithoutCancel(t.Context()))
+	watching, stopWatches := context.WithCancel(context.WithoutCancel(t.Context()))
+	l.stopWork, l.stopWatches = stopWork, stopWatches
+	for i := range loadWorkers {
+		l.working.Go(func() { l.work(working, i) })
+	}
+	for i := range loadWatches {
+		l.seen = append(l.seen, map[string]int{})
+		l.watching.Go(func() { l.watch(watching, l.clients[loadWorkers+i], i) })
+	}
+	t.Cleanup(func() { // a test that failed in between has not stopped it
+		stopWork()
+		stopWatches()
+		l.working.Wait()
+		l.watching.Wait()
+	})
+	return l
+}
+
+// connectLoad makes the clients of load, and the workers' sets.
+func (e *environment) connectLoad(t *testing.T, l *load) {
+	t.Helper()
 	for range loadWorkers + loadWatches {
 		config, err := e.fleet.Host.RESTConfig()
 		if err != nil {
@@ -78,23 +101,6 @@ func (e *environment) startLoad(t *testing.T) *load {
 			t.Fatal(err)
 		}
 	}
-	working, stopWork := context.WithCancel(context.WithoutCancel(t.Context()))
-	watching, stopWatches := context.WithCancel(context.WithoutCancel(t.Context()))
-	l.stopWork, l.stopWatches = stopWork, stopWatches
-	for i := range loadWorkers {
-		l.working.Go(func() { l.work(working, i) })
-	}
-	for i := range loadWatches {
-		l.seen = append(l.seen, map[string]int{})
-		l.watching.Go(func() { l.watch(watching, l.clients[loadWorkers+i], i) })
-	}
-	t.Cleanup(func() { // a test that failed in between has not stopped it
-		stopWork()
-		stopWatches()
-		l.working.Wait()
-		l.watching.Wait()
-	})
-	return l
 }
 
 func workerSet(i int) string { return fmt.Sprintf("load-%d", i) }

@@ -25,6 +25,8 @@ const (
 	// undone is a profile that a restore brings back, later one that it does not
 	// know.
 	undone, later = "undone", "later"
+	// afterBackup is the content of a source that was changed after the backup.
+	afterBackup = "after the backup"
 	// othersTrust is for how long a record of trusted storage speaks for other
 	// servers, so that one whose storage is held is not ready.
 	othersTrust = 75 * time.Second
@@ -40,14 +42,7 @@ func (e *environment) testRestore(t *testing.T, patient bool) {
 	before := e.uids(t)
 	file := e.backUp(t, guide)
 
-	e.deleteProfile(t, undone)
-	e.awaitEverywhere(t, undone, false)
-	e.profile(t, later)
-	e.awaitEverywhere(t, later, true)
-	e.change(t, "after the backup")
-	e.awaitSettled(t, "after the backup")
-	kept := e.contentUIDs(t, name, later)
-
+	kept := e.changeAfterBackup(t)
 	stopped := e.stopEverything(t)
 	t.Log("step=stopped")
 	e.restoreFirstMember(t, guide, file)
@@ -64,14 +59,7 @@ func (e *environment) testRestore(t *testing.T, patient bool) {
 		t.Errorf("while storage is held there is %s, was %s", now, kept)
 	}
 
-	confirmed := time.Now()
-	result, err := e.fleet.Kubectl(t.Context(), append(guide.confirm, "--yes")...)
-	if err != nil || !strings.Contains(result.Stdout, string(identity.Restored)) {
-		t.Fatalf("confirm-storage: %v\n%s", err, result.Stdout)
-	}
-	e.awaitSettled(t, "after the backup")
-	e.awaitEverywhere(t, undone, true)
-	t.Logf("everything is as the backup says %.2f s after it was confirmed", time.Since(confirmed).Seconds())
+	e.confirmRestored(t, guide)
 	if now := e.uids(t); now != before {
 		t.Errorf("there is\n%s\nat the backup there was\n%s", now, before)
 	}
@@ -85,7 +73,33 @@ func (e *environment) testRestore(t *testing.T, patient bool) {
 		e.deleteProfile(t, profile)
 		e.awaitEverywhere(t, profile, false)
 	}
-	e.awaitSettled(t, "after the backup")
+	e.awaitSettled(t, afterBackup)
+}
+
+// changeAfterBackup deletes a profile, makes another one and changes a source. It
+// returns the UIDs of what has to stay through a restore.
+func (e *environment) changeAfterBackup(t *testing.T) (kept string) {
+	t.Helper()
+	e.deleteProfile(t, undone)
+	e.awaitEverywhere(t, undone, false)
+	e.profile(t, later)
+	e.awaitEverywhere(t, later, true)
+	e.change(t, afterBackup)
+	e.awaitSettled(t, afterBackup)
+	return e.contentUIDs(t, name, later)
+}
+
+// confirmRestored accepts what was restored, and waits until it is deployed.
+func (e *environment) confirmRestored(t *testing.T, guide *guide) {
+	t.Helper()
+	confirmed := time.Now()
+	result, err := e.fleet.Kubectl(t.Context(), append(guide.confirm, "--yes")...)
+	if err != nil || !strings.Contains(result.Stdout, string(identity.Restored)) {
+		t.Fatalf("confirm-storage: %v\n%s", err, result.Stdout)
+	}
+	e.awaitSettled(t, afterBackup)
+	e.awaitEverywhere(t, undone, true)
+	t.Logf("everything is as the backup says %.2f s after it was confirmed", time.Since(confirmed).Seconds())
 }
 
 // backUp makes a backup as the guide says, from a random member.

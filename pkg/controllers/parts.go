@@ -33,11 +33,13 @@ import (
 	"github.com/muster-project/muster/pkg/render/kustomize"
 	"github.com/muster-project/muster/pkg/render/remote"
 	"github.com/muster-project/muster/pkg/selection"
+	"github.com/muster-project/muster/pkg/storage/records"
 )
 
 // parts are the pieces of one term.
 type parts struct {
 	*Dependencies
+	epoch      int64
 	setChanges *trigger.Source[selection.SetKey]
 	// revisions remembers what it has written or read: a store of this term's own,
 	// because in another replica's term any of it may have been deleted.
@@ -54,6 +56,7 @@ type parts struct {
 func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Manager, host cluster.Cluster) (*parts, error) {
 	p := &parts{
 		Dependencies: d,
+		epoch:        t.Epoch,
 		setChanges:   trigger.New[selection.SetKey](),
 		revisions:    revision.NewStore(d.Records),
 		workers:      fleet.NewWorkers(fleet.WorkersOptions{}),
@@ -120,6 +123,7 @@ func (p *parts) newSummaries(mgr manager.Manager, host cluster.Cluster, connecti
 		Kustomizations: kustomize.NewBuilder(render.CheckYAML),
 		Fetcher:        remote.NewFetcher(remote.Options{Mirror: p.Mirror}),
 		Strays:         p.Elected,
+		Era:            records.Era(p.epoch),
 		Events:         recorder, Trigger: trigger.New[reconcile.Request](), Now: time.Now,
 	})
 }

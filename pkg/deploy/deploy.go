@@ -127,6 +127,10 @@ type Request struct {
 	ContinueOnConflict bool
 	// Reapply applies also what has not changed since it was applied.
 	Reapply bool
+	// Era does so too where it is not the one that the owner was deployed in: the
+	// inventory was restored, and knows nothing of what happened to the cluster
+	// after the backup.
+	Era int64
 }
 
 // FeatureResult is the outcome of one list.

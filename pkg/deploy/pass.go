@@ -83,7 +83,7 @@ func (p *pass) claim(ctx context.Context) error {
 		own: own, others: others, busy: p.deployer.ledgers.busy(p.ledger),
 		objects: objects, releases: releases,
 		stopAtConflict: !p.request.ContinueOnConflict && !p.request.ContinueOnError,
-		reapply:        p.request.Reapply,
+		reapply:        p.request.Reapply || p.before != nil && p.before.Era != p.request.Era,
 		revisionDone:   p.before != nil && own.Revision == p.request.Revision,
 	})
 	return p.record(ctx)
@@ -229,7 +229,9 @@ func (p *pass) finish(ctx context.Context) (pruned int, err error) {
 	case !p.failed():
 		pruned, err = p.prune(ctx, false)
 		if p.recorded() {
-			_, completeErr := p.ledger.update(ctx, func(r *inventory.Record) { r.Revision = p.request.Revision })
+			_, completeErr := p.ledger.update(ctx, func(r *inventory.Record) {
+				r.Revision, r.Era = p.request.Revision, p.request.Era
+			})
 			err = errors.Join(err, completeErr)
 		}
 	case !p.incomplete:

@@ -54,6 +54,13 @@ type environment struct {
 // test fails.
 func start(t *testing.T) *environment {
 	t.Helper()
+	return startWith(t, replicas, 0)
+}
+
+// startWith starts a fleet with so many replicas, the last of which, spare, are
+// not started.
+func startWith(t *testing.T, replicas, spare int) *environment {
+	t.Helper()
 	chosen := *seed
 	if chosen == 0 {
 		chosen = rand.Uint64()
@@ -66,7 +73,7 @@ func start(t *testing.T) *environment {
 	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
 	defer cancel()
 	f, err := fleet.Start(ctx, fleet.Options{
-		Name: "chaos", Dir: dir, Managed: []string{"cluster1", "cluster2"}, Replicas: replicas, Logf: t.Logf,
+		Name: "chaos", Dir: dir, Managed: []string{"cluster1", "cluster2"}, Replicas: replicas, Spare: spare, Logf: t.Logf,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +112,7 @@ func (e *environment) connect(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	e.history = newHistory(e.host)
+	e.history = newHistory(e.host, "muster")
 	e.history.start(context.WithoutCancel(t.Context()))
 }
 

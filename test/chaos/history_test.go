@@ -32,9 +32,10 @@ type holding struct {
 	acquired time.Time
 }
 
-// history is who held the Lease, and from when on, from its beginning.
+// history is who held a Lease, and from when on, from its beginning.
 type history struct {
 	host   kubernetes.Interface
+	lease  string
 	cancel context.CancelFunc
 	ended  sync.WaitGroup
 
@@ -43,7 +44,9 @@ type history struct {
 	deleted  bool      // the Lease, since the last holding
 }
 
-func newHistory(host kubernetes.Interface) *history { return &history{host: host} }
+func newHistory(host kubernetes.Interface, lease string) *history {
+	return &history{host: host, lease: lease}
+}
 
 func (h *history) start(ctx context.Context) {
 	ctx, h.cancel = context.WithCancel(ctx)
@@ -67,7 +70,7 @@ func (h *history) stop() {
 // follow watches the Lease until the watch breaks.
 func (h *history) follow(ctx context.Context) {
 	leases := h.host.CoordinationV1().Leases(fleet.Namespace)
-	only := metav1.ListOptions{FieldSelector: "metadata.name=muster"}
+	only := metav1.ListOptions{FieldSelector: "metadata.name=" + h.lease}
 	list, err := leases.List(ctx, only)
 	if err != nil {
 		return
@@ -137,8 +140,8 @@ type write struct {
 var userAgent = regexp.MustCompile(`^muster/(\S+) \(epoch (\d+)\)`)
 
 // writes are all that controllers have written anywhere, in the order in which
-// each API server received them.
-func (e *environment) writes(t *testing.T) map[string][]write {
+// each API server received them. Their user agent has an identity and an epoch.
+func (e *environment) writes(t *testing.T, userAgent *regexp.Regexp) map[string][]write {
 	t.Helper()
 	all := map[string][]write{}
 	for _, c := range append(e.fleet.Clusters(), e.fleet.Host) {
@@ -196,7 +199,7 @@ func stale(writes []write, holdings []holding) []string {
 func (e *environment) expectNothingStale(t *testing.T) {
 	t.Helper()
 	holdings, count := e.history.all(), 0
-	for server, writes := range e.writes(t) {
+	for server, writes := range e.writes(t, userAgent) {
 		count += len(writes)
 		for _, problem := range stale(writes, holdings) {
 			t.Errorf("stale: %s", problem)

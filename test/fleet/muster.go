@@ -39,6 +39,7 @@ type Muster struct {
 	dir     string
 	charts  *Charts
 	extra   []string
+	spare   int   // of the replicas, those at the end that install does not start
 	port    *port // what the APIServices lead to
 	shipped *manifests
 
@@ -55,6 +56,7 @@ func newMuster(f *Fleet) (*Muster, error) {
 		dir:    filepath.Join(f.dir, "muster"),
 		charts: f.Charts,
 		extra:  f.options.MusterArgs,
+		spare:  f.options.Spare,
 	}
 	if err := os.MkdirAll(m.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making Muster's directory: %w", err)
@@ -229,7 +231,7 @@ func (m *Muster) install(ctx context.Context) error {
 			return err
 		}
 	}
-	return m.Start(ctx)
+	return m.start(ctx, m.replicas[:len(m.replicas)-m.spare])
 }
 
 // startAround starts what several replicas need: members, ways, a round-robin.
@@ -295,8 +297,13 @@ func (m *Muster) Start(ctx context.Context) error {
 	if m.Running() {
 		return errors.New("muster runs already")
 	}
+	return m.start(ctx, m.replicas)
+}
+
+// start starts those of replicas that do not run.
+func (m *Muster) start(ctx context.Context, replicas []*Server) error {
 	group, ctx := errgroup.WithContext(ctx)
-	for _, replica := range m.replicas {
+	for _, replica := range replicas {
 		if replica.Running() {
 			continue
 		}

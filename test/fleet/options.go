@@ -45,6 +45,9 @@ type Options struct {
 	// Replicas is how many Muster servers run, on an etcd of several members, as
 	// the chart installs it. 0 is one server with its etcd inside.
 	Replicas int
+	// Spare is how many of Replicas are not started with the fleet: what an upgrade
+	// starts in place of others, or a larger number of replicas adds.
+	Spare int
 	// MusterArgs are appended to Muster's arguments, so they win over the
 	// shipped ones.
 	MusterArgs []string
@@ -93,6 +96,9 @@ func (o Options) validate() error {
 	}
 	if o.Replicas < 0 {
 		return fmt.Errorf("%d replicas: want none or more", o.Replicas)
+	}
+	if o.Spare < 0 || o.Spare > 0 && o.Spare >= o.Replicas {
+		return fmt.Errorf("%d of %d replicas are spare: want one at least to be started", o.Spare, o.Replicas)
 	}
 	for i, name := range o.Managed {
 		switch {

@@ -129,6 +129,7 @@ func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, summar
 	owner.Tier = revision.Spec.Tier
 	request := b.request(ctx, owner, summary.Name, revision.Name, revision.Spec)
 	o.refresh = b.due
+	request.Era = r.Era
 	o.result = r.Deployer.Deploy(ctx, target, request)
 	r.wake(ctx, target.Ref, o.result.Requeue)
 	return nil

@@ -56,6 +56,8 @@ type Options struct {
 	// have left: they are looked for in the first job of each summary. A server
 	// that is alone has no such leader, and asks clusters nothing.
 	Strays bool
+	// Era is the term's; see records.Era.
+	Era int64
 	// Events go to the host cluster.
 	Events events.EventRecorder
 	// Trigger wakes the reconciler when a job has ended.

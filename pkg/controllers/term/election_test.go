@@ -108,15 +108,48 @@ type clock struct {
 	start time.Time
 	speed float64
 
-	mu   sync.Mutex
-	wall time.Duration // that it is ahead
+	mu     sync.Mutex
+	wall   time.Duration // that it is ahead
+	asleep *Instant      // what both clocks say while the machine is suspended
+	slept  time.Duration // that the monotonic clock stood still
 }
 
 func (c *clock) Now() Instant {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.nowLocked()
+}
+
+func (c *clock) nowLocked() Instant {
+	if c.asleep != nil {
+		return *c.asleep
+	}
 	passed := time.Duration(float64(time.Since(c.start)) * c.speed)
-	return Instant{Monotonic: time.Hour + passed, Wall: c.start.Add(passed + c.wall)}
+	return Instant{Monotonic: time.Hour + passed - c.slept, Wall: c.start.Add(passed + c.wall)}
+}
+
+// suspended says whether the machine is: nothing of it runs.
+func (c *clock) suspended() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.asleep != nil
+}
+
+// suspend stops the machine's clocks, and what of the process looks at them.
+func (c *clock) suspend() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.nowLocked()
+	c.asleep = &now
+}
+
+// wake sets the wall clock right. The monotonic one goes on where it stood.
+func (c *clock) wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := *c.asleep
+	c.asleep = nil
+	c.slept += c.nowLocked().Monotonic - before.Monotonic
 }
 
 func (c *clock) jump(d time.Duration) {
@@ -241,7 +274,7 @@ func (c *cluster) open(but *replica) []string {
 	defer c.mu.Unlock()
 	var open []string
 	for _, r := range c.replicas {
-		if _, err := r.gate.Epoch(); r != but && err == nil {
+		if _, err := r.gate.Epoch(); r != but && err == nil && !r.clock.suspended() {
 			open = append(open, r.name)
 		}
 	}

@@ -171,6 +171,9 @@ type Record struct {
 	Summary string `json:"summary,omitempty"`
 	// Revision is the name of the profile revision that was deployed last.
 	Revision string `json:"revision,omitempty"`
+	// Era is the one that it was deployed in; see records.Era. What an earlier one
+	// says was applied may have been withdrawn since, by what a restore has undone.
+	Era int64 `json:"era,omitempty"`
 
 	// Objects and Releases are in the order in which they were applied.
 	Objects  []Object  `json:"objects,omitempty"`

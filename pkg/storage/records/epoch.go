@@ -44,6 +44,15 @@ func RaiseEpoch(ctx context.Context, client *clientv3.Client, prefix string) (in
 	}
 }
 
+// RestoreEpochs is how far a restore raises an epoch: further than any installation has come since the
+// backup.
+const RestoreEpochs int64 = 1_000_000_000
+
+// Era tells the time before a restore from the time after it: it is how many restores an epoch has
+// behind it, so that what was recorded in one era says nothing of what happened to clusters by the
+// next. Two restores of one backup begin the same era, and neither has records of it yet.
+func Era(epoch int64) int64 { return epoch / RestoreEpochs }
+
 // EpochKey is where the installation at prefix keeps its epoch.
 func EpochKey(prefix string) string { return layout(strings.TrimSuffix(prefix, "/")).epoch() }
 

@@ -138,3 +138,19 @@ func TestFollowersReadAndDoNotWrite(t *testing.T) {
 		}
 	}
 }
+
+func TestARestoreBeginsAnEra(t *testing.T) {
+	epoch := int64(17)
+	if Era(1) != 0 || Era(epoch) != 0 {
+		t.Errorf("without a restore the eras are %d and %d", Era(1), Era(epoch))
+	}
+	for restores := int64(1); restores < 4; restores++ {
+		raised, _, err := EpochAhead([]byte(formatEpoch(epoch)), RestoreEpochs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if epoch = raised + 3; Era(raised) != restores || Era(epoch) != restores {
+			t.Errorf("after %d restores the eras are %d and %d", restores, Era(raised), Era(epoch))
+		}
+	}
+}

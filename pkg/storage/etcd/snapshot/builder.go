@@ -30,7 +30,7 @@ import (
 )
 
 const (
-	// ahead is how far revisions and epochs jump: further than any store has come since its backup.
+	// ahead is how far revisions jump: further than any store has come since its backup.
 	ahead int64 = 1_000_000_000
 
 	// All members of the restored cluster agree that its log begins after this entry, of this term,
@@ -126,7 +126,7 @@ func (b *builder) forgetAlarms(be backend.Backend) error {
 
 // putEpoch writes an installation's epoch as a write at a revision would.
 func putEpoch(tx backend.UnsafeWriter, prefix string, found epoch, at mvcc.Revision) (int64, error) {
-	raised, value, err := records.EpochAhead(found.value, ahead)
+	raised, value, err := records.EpochAhead(found.value, records.RestoreEpochs)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", records.EpochKey(prefix), err)
 	}

@@ -269,7 +269,7 @@ func (e *environment) testKillInHelmInstall(t *testing.T) {
 	if *rounds > 1 {
 		r.changeMind(t)
 	}
-	r.awaitRecovery(t, leader, struck)
+	r.awaitRecovery(t, leader, struck, nil)
 }
 
 // testHelmUpgradeLeftPending kills the leader while a hook of an upgrade runs,
@@ -289,7 +289,7 @@ func (e *environment) testHelmUpgradeLeftPending(t *testing.T) {
 		t.Errorf("the leader was killed while a hook ran, and the release is %v", state.last())
 	}
 	r.changeMind(t)
-	r.awaitRecovery(t, leader, struck)
+	r.awaitRecovery(t, leader, struck, nil)
 }
 
 // testTerminateInHelmUpgrade ends the leader with SIGTERM at some moment of a Helm
@@ -309,11 +309,7 @@ func (e *environment) testTerminateInHelmUpgrade(t *testing.T) {
 		ending.Go(func() error { return leader.Stop(ctx) })
 	})
 	r.changeMind(t)
-	if err := ending.Wait(); err != nil {
-		t.Error(err)
-	}
-	t.Logf("it ended after %.2f s", time.Since(struck).Seconds())
-	r.awaitRecovery(t, leader, struck)
+	r.awaitRecovery(t, leader, struck, &ending)
 }
 
 // kill kills the leader, and says when.
@@ -326,12 +322,18 @@ func (e *environment) kill(t *testing.T, leader *fleet.Server) time.Time {
 	return struck
 }
 
-// awaitRecovery waits until another replica has finished what the leader, which does not
-// run any more, has begun; and takes everything back.
-func (r *helmRound) awaitRecovery(t *testing.T, leader *fleet.Server, struck time.Time) {
+// awaitRecovery waits until another replica has finished what the former leader has
+// begun, starts that one again, once it has ended, and takes everything back.
+func (r *helmRound) awaitRecovery(t *testing.T, leader *fleet.Server, struck time.Time, ending *errgroup.Group) {
 	t.Helper()
 	r.awaitTakeover(t, leader, struck)
 	r.awaitDeployed(t)
+	if ending != nil {
+		if err := ending.Wait(); err != nil {
+			t.Error(err)
+		}
+		t.Logf("it ended after %.2f s", time.Since(struck).Seconds())
+	}
 	if err := leader.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func (e *environment) testCutFromManaged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	leader, content, before := e.leader(t), e.fresh("while the leader is cut off from managed clusters"), e.uids(t)
+	leader, before := e.leader(t), e.uids(t)
 	pids, mode := e.pids(), []fleet.Mode{fleet.Refuse, fleet.BlackHole}[e.random.IntN(2)]
 	set := func(mode fleet.Mode) {
 		t.Helper()
@@ -33,7 +33,8 @@ func (e *environment) testCutFromManaged(t *testing.T) {
 		}
 	}
 	t.Logf("%s: %s", leader.Name(), mode)
-	struck := e.mustStrikeInChange(t, "leader cut off from managed clusters", content, func() { set(mode) })
+	struck, content := e.mustStrikeInChange(t, "leader cut off from managed clusters", "while the leader is cut off from managed clusters",
+		func() { set(mode) })
 	eventually(t, "no cluster is ready", takeoverLimit, e.noneReady)
 	t.Logf("no cluster was ready %.2f s after that", time.Since(struck).Seconds())
 	e.expectUnmoved(t, active, e.moment(outage))

@@ -25,11 +25,10 @@ const nobody = "somebody"
 // testQuorum kills two members of three for a while, so that nothing can be read
 // or written, and then sees to it that nothing was lost and nobody was ended.
 func (e *environment) testQuorum(t *testing.T) {
-	before, content := e.uids(t), e.fresh("after the quorum was lost")
-	pids := e.pids()
+	before, pids := e.uids(t), e.pids()
 	members := e.fleet.Muster.Members()
 	kept := e.random.IntN(len(members))
-	e.mustStrikeInChange(t, "quorum of etcd lost", content, func() {
+	_, content := e.mustStrikeInChange(t, "quorum of etcd lost", "after the quorum was lost", func() {
 		for i, member := range members {
 			if i == kept {
 				continue
@@ -56,7 +55,7 @@ func (e *environment) testQuorum(t *testing.T) {
 
 // testHostRestart kills the host's API server and starts it again after a while.
 func (e *environment) testHostRestart(t *testing.T) {
-	before, pids, content := e.uids(t), e.pids(), e.fresh("after the host was away")
+	before, pids, content := e.uids(t), e.pids(), e.fresh("before the host was away")
 	// Whether the change got through is not known to whoever made it.
 	_, err := e.strikeInChange(t, "host killed", content, func() {
 		if err := e.fleet.Host.Kill(t.Context()); err != nil {
@@ -70,6 +69,7 @@ func (e *environment) testHostRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	back := time.Now()
+	content = e.fresh("after the host was away")
 	e.starts = append(e.starts, [2]time.Time{started, back})
 	e.change(t, content)
 	e.awaitActiveHas(t, content)
@@ -83,8 +83,7 @@ func (e *environment) testHostRestart(t *testing.T) {
 func (e *environment) testLease(t *testing.T) {
 	e.leader(t)
 	pids, leases := e.pids(), e.host.CoordinationV1().Leases(fleet.Namespace)
-	content := e.fresh("after the lease was deleted")
-	struck := e.mustStrikeInChange(t, "lease deleted", content, func() {
+	struck, content := e.mustStrikeInChange(t, "lease deleted", "after the lease was deleted", func() {
 		if err := leases.Delete(t.Context(), "muster", metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
@@ -93,8 +92,7 @@ func (e *environment) testLease(t *testing.T) {
 	e.leader(t)
 	t.Logf("somebody leads %.2f s after the lease was deleted", time.Since(struck).Seconds())
 	edit := []byte(`{"spec":{"holderIdentity":"` + nobody + `"}}`)
-	content = e.fresh("after the lease was edited")
-	struck = e.mustStrikeInChange(t, "lease edited", content, func() {
+	struck, content = e.mustStrikeInChange(t, "lease edited", "after the lease was edited", func() {
 		if _, err := leases.Patch(t.Context(), "muster", types.MergePatchType, edit, metav1.PatchOptions{}); err != nil {
 			t.Fatal(err)
 		}

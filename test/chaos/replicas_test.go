@@ -205,11 +205,11 @@ func (e *environment) step(t *testing.T, from, to string) string {
 
 // testTerminate ends the leader with SIGTERM while a change is under way.
 func (e *environment) testTerminate(t *testing.T) {
-	leader, content := e.leader(t), e.fresh("after an orderly end")
+	leader := e.leader(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 75*time.Second) // the shipped grace period
 	defer cancel()
 	var ending errgroup.Group
-	struck := e.mustStrikeInChange(t, "leader ended in order", content, func() {
+	struck, content := e.mustStrikeInChange(t, "leader ended in order", "after an orderly end", func() {
 		ending.Go(func() error { return leader.Stop(ctx) })
 	})
 	e.awaitTakeover(t, leader, struck)
@@ -239,10 +239,10 @@ func (e *environment) awaitActiveHas(t *testing.T, content string) time.Duration
 // testPause stops the leader's process where it is, for longer than its lease,
 // and lets it go on when another one leads.
 func (e *environment) testPause(t *testing.T) {
-	leader, content := e.leader(t), e.fresh("while the leader is paused")
+	leader := e.leader(t)
 	pid := leader.PID()
 	// Some of the time it is about to write this, and would when it goes on.
-	struck := e.mustStrikeInChange(t, "leader paused", content, func() {
+	struck, content := e.mustStrikeInChange(t, "leader paused", "while the leader is paused", func() {
 		if err := leader.Pause(); err != nil {
 			t.Fatal(err)
 		}
@@ -280,7 +280,7 @@ func (e *environment) testCutFromEtcd(t *testing.T) {
 // leads and makes a change, and the former leader follows without having been
 // started again.
 func (e *environment) cutOff(t *testing.T, from string, ways func(leader *fleet.Server) []*fleet.Proxy) {
-	leader, content := e.leader(t), e.fresh("while the leader is cut off")
+	leader := e.leader(t)
 	pid, mode := leader.PID(), []fleet.Mode{fleet.Refuse, fleet.BlackHole}[e.random.IntN(2)]
 	set := func(mode fleet.Mode) {
 		t.Helper()
@@ -291,7 +291,7 @@ func (e *environment) cutOff(t *testing.T, from string, ways func(leader *fleet.
 		}
 	}
 	t.Logf("%s: %s", leader.Name(), mode)
-	struck := e.mustStrikeInChange(t, "leader cut off from "+from, content, func() { set(mode) })
+	struck, content := e.mustStrikeInChange(t, "leader cut off from "+from, "while the leader is cut off", func() { set(mode) })
 	now := e.awaitTakeover(t, leader, struck)
 	t.Logf("a change arrived after %.2f s", e.awaitActiveHas(t, content).Seconds())
 	pause(t, e.moment(leaseDuration))
@@ -324,8 +324,7 @@ func (e *environment) testMember(t *testing.T) {
 	leader := e.leader(t)
 	members := e.fleet.Muster.Members()
 	member := members[e.random.IntN(len(members))]
-	content := e.fresh("without " + member.Name())
-	killed := e.mustStrikeInChange(t, "member of etcd killed", content, func() {
+	killed, content := e.mustStrikeInChange(t, "member of etcd killed", "without "+member.Name(), func() {
 		if err := member.Kill(); err != nil {
 			t.Fatal(err)
 		}

@@ -95,14 +95,37 @@ func (e *environment) strikeInChange(t *testing.T, fault, content string, strike
 	return struck, err
 }
 
-// mustStrikeInChange is strikeInChange for a fault that leaves the host alone.
-func (e *environment) mustStrikeInChange(t *testing.T, fault, content string, strike func()) time.Time {
+// mustStrikeInChange is strikeInChange for a fault that leaves the host alone. It
+// makes another change if the first one was there before the fault, so that there
+// is always one to arrive after it, and returns the content that is to come.
+func (e *environment) mustStrikeInChange(t *testing.T, fault, what string, strike func()) (struck time.Time, content string) {
 	t.Helper()
+	content = e.fresh(what)
 	struck, err := e.strikeInChange(t, fault, content, strike)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return struck
+	if e.awaits(t, content) {
+		return struck, content
+	}
+	content = e.fresh(what)
+	e.change(t, content)
+	return struck, content
+}
+
+// awaits says whether no cluster has this content yet.
+func (e *environment) awaits(t *testing.T, content string) bool {
+	t.Helper()
+	for cluster := range e.managed {
+		found, err := e.content(t.Context(), cluster)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found == content {
+			return false
+		}
+	}
+	return true
 }
 
 // awaitFailoverStep waits until a fail-over has come to a step, and then for a

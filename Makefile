@@ -23,8 +23,9 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo '  FLEET=name names the fleet of up and down (default: default), REPLICAS=3 gives it'
-	@echo '  as many replicas of Muster, ROUNDS=50 sets how often test-chaos strikes,'
-	@echo '  BENCH=G1 picks benchmarks, TESTFLAGS goes to go test, IMAGE names the image.'
+	@echo '  as many replicas of Muster, ROUNDS=50 sets how often test-chaos strikes, and'
+	@echo '  FAULTS=Helm which of the faults do, BENCH=G1 picks benchmarks, TESTFLAGS goes to'
+	@echo '  go test, IMAGE names the image.'
 
 .PHONY: build
 build: control-plane programs ## Build everything into bin/
@@ -58,12 +59,15 @@ test: build ## Run every test, with the race detector, on real control planes
 	@# One package at a time: each starts a fleet, and some measure times.
 	go test -race -p=1 -timeout=40m $(TESTFLAGS) ./test/...
 
-# How often each fault strikes.
+# How often each fault strikes, which do (a pattern of the subtests' names), and
+# the seed of the moments; 0 draws one.
 ROUNDS ?= 50
+FAULTS ?=
+SEED ?= 0
 
 .PHONY: test-chaos
 test-chaos: build ## Strike replicas of Muster, many times
-	go test -timeout=24h -v $(TESTFLAGS) ./test/chaos -args -rounds=$(ROUNDS)
+	go test -timeout=24h -v $(if $(FAULTS),-run='TestReplicas/($(FAULTS))') $(TESTFLAGS) ./test/chaos -args -rounds=$(ROUNDS) -seed=$(SEED)
 
 .PHONY: bench
 bench: build ## Run the benchmarks: one line per measure

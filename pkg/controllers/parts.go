@@ -81,7 +81,7 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 	p.clusters.Prober = p.prober
 	p.sets = &clusterset.Reconciler{
 		Live: mgr.GetAPIReader(), Status: mgr.GetClient().Status(), Index: d.Index,
-		WaitCurrent: d.WaitCurrent, Halted: brake.Halted, Events: recorder,
+		WaitCurrent: d.WaitCurrent, Halted: brake.Halted, Evidence: p.prober, Events: recorder,
 	}
 	p.profiles = &profile.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Members: d.Index, WaitCurrent: d.WaitCurrent,

@@ -95,6 +95,7 @@ type target struct {
 	uid      types.UID
 	vitals   vitals
 	reported Health
+	evidence evidence
 	memory   probeMemory // the running probe's alone
 
 	due     time.Time
@@ -300,6 +301,7 @@ func (p *Prober) take(t *target, o observation) (before, after Health, current b
 	}
 	before = t.reported
 	t.vitals.observe(o)
+	t.evidence.observe(o.outcome, t.started)
 	t.reported = t.vitals.health
 	return before, t.reported, true
 }

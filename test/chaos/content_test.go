@@ -26,6 +26,8 @@ const (
 	name = "chaos"
 	// contentNamespace is where content goes: a namespace that all clusters have.
 	contentNamespace = "default"
+	// sourceKey is where the source has the manifest of the content.
+	sourceKey = "content.yaml"
 )
 
 // deploy registers both clusters, and has a profile deploy to the one that a set
@@ -70,12 +72,12 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {namespace: %[1]s, name: %[1]s}
 data:
-  content.yaml: |
+  %[4]s: |
     apiVersion: v1
     kind: ConfigMap
     metadata: {namespace: %[2]s, name: %[1]s}
     data: {content: %[3]q}
-`, name, contentNamespace, content), "apply", "--server-side", "-f", "-")
+`, name, contentNamespace, content, sourceKey), "apply", "--server-side", "-f", "-")
 	return err
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -41,12 +42,15 @@ const (
 type environment struct {
 	fleet   *fleet.Fleet
 	random  *rand.Rand
+	struck  tally
+	changes int // of the content so far
 	history *history
 	starts  [][2]time.Time // of the host's API server, from and to
 	host    kubernetes.Interface
 	// managed has clients of the managed clusters, past their proxies, replicas
 	// those of each replica, past the host.
 	managed  map[string]kubernetes.Interface
+	dynamic  map[string]dynamic.Interface // of the managed clusters too
 	replicas map[string]versioned.Interface
 }
 
@@ -87,6 +91,7 @@ func startWith(t *testing.T, replicas, spare int) *environment {
 func (e *environment) connect(t *testing.T) {
 	t.Helper()
 	e.managed, e.replicas = map[string]kubernetes.Interface{}, map[string]versioned.Interface{}
+	e.dynamic = map[string]dynamic.Interface{}
 	for _, c := range append(e.fleet.Clusters(), e.fleet.Host) {
 		config, err := c.RESTConfig()
 		if err != nil {
@@ -100,6 +105,9 @@ func (e *environment) connect(t *testing.T) {
 			e.host = client
 		} else {
 			e.managed[c.Name()] = client
+			if e.dynamic[c.Name()], err = dynamic.NewForConfig(config); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	for _, replica := range e.fleet.Muster.Replicas() {

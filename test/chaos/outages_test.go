@@ -25,18 +25,19 @@ const nobody = "somebody"
 // testQuorum kills two members of three for a while, so that nothing can be read
 // or written, and then sees to it that nothing was lost and nobody was ended.
 func (e *environment) testQuorum(t *testing.T) {
-	before, content := e.uids(t), "after the quorum was lost"
-	pids := e.pids()
+	before, pids := e.uids(t), e.pids()
 	members := e.fleet.Muster.Members()
 	kept := e.random.IntN(len(members))
-	for i, member := range members {
-		if i != kept {
+	_, content := e.mustStrikeInChange(t, "quorum of etcd lost", "after the quorum was lost", func() {
+		for i, member := range members {
+			if i == kept {
+				continue
+			}
 			if err := member.Kill(); err != nil {
 				t.Fatal(err)
 			}
 		}
-	}
-	e.change(t, content)
+	})
 	e.expectKept(t, outage)
 	var starting errgroup.Group
 	for i, member := range members {
@@ -54,21 +55,26 @@ func (e *environment) testQuorum(t *testing.T) {
 
 // testHostRestart kills the host's API server and starts it again after a while.
 func (e *environment) testHostRestart(t *testing.T) {
-	before, pids := e.uids(t), e.pids()
-	if err := e.fleet.Host.Kill(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	before, pids, content := e.uids(t), e.pids(), e.fresh("before the host was away")
+	// Whether the change got through is not known to whoever made it.
+	_, err := e.strikeInChange(t, "host killed", content, func() {
+		if err := e.fleet.Host.Kill(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Logf("who made the change was told: %v", err)
 	e.expectKept(t, e.moment(outage))
 	started := time.Now()
 	if err := e.fleet.Host.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	back := time.Now()
+	content = e.fresh("after the host was away")
 	e.starts = append(e.starts, [2]time.Time{started, back})
-	e.change(t, "after the host was away")
-	e.awaitActiveHas(t, "after the host was away")
+	e.change(t, content)
+	e.awaitActiveHas(t, content)
 	t.Logf("a change arrived %.2f s after the host was back", time.Since(back).Seconds())
-	e.awaitSettled(t, "after the host was away")
+	e.awaitSettled(t, content)
 	e.expectSame(t, before, pids)
 }
 
@@ -77,19 +83,20 @@ func (e *environment) testHostRestart(t *testing.T) {
 func (e *environment) testLease(t *testing.T) {
 	e.leader(t)
 	pids, leases := e.pids(), e.host.CoordinationV1().Leases(fleet.Namespace)
-	if err := leases.Delete(t.Context(), "muster", metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	struck := time.Now()
-	e.change(t, "after the lease was deleted")
-	t.Logf("a change arrived after %.2f s", e.awaitActiveHas(t, "after the lease was deleted").Seconds())
+	struck, content := e.mustStrikeInChange(t, "lease deleted", "after the lease was deleted", func() {
+		if err := leases.Delete(t.Context(), "muster", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Logf("a change arrived after %.2f s", e.awaitActiveHas(t, content).Seconds())
 	e.leader(t)
 	t.Logf("somebody leads %.2f s after the lease was deleted", time.Since(struck).Seconds())
 	edit := []byte(`{"spec":{"holderIdentity":"` + nobody + `"}}`)
-	if _, err := leases.Patch(t.Context(), "muster", types.MergePatchType, edit, metav1.PatchOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	struck = time.Now()
+	struck, content = e.mustStrikeInChange(t, "lease edited", "after the lease was edited", func() {
+		if _, err := leases.Patch(t.Context(), "muster", types.MergePatchType, edit, metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	})
 	eventually(t, "somebody leads after the lease was edited", takeoverLimit, func(ctx context.Context) error {
 		leader, err := e.fleet.Muster.Leader(ctx)
 		if err != nil {
@@ -98,8 +105,7 @@ func (e *environment) testLease(t *testing.T) {
 		return e.leads(ctx, leader, true)
 	})
 	t.Logf("somebody leads %.2f s after the lease was edited", time.Since(struck).Seconds())
-	e.change(t, "after the lease was edited")
-	e.awaitSettled(t, "after the lease was edited")
+	e.awaitSettled(t, content)
 	e.expectSame(t, "", pids)
 }
 

@@ -20,10 +20,6 @@ import (
 // leaseDuration is the shipped one.
 const leaseDuration = 5 * time.Second
 
-// failoverTime is a little more than a fail-over takes when nothing else
-// happens: a fault strikes at any moment of it.
-const failoverTime = 6 * time.Second
-
 // changeTime is a little more than a change takes from the start of kubectl to
 // the managed cluster.
 const changeTime = 500 * time.Millisecond
@@ -35,11 +31,17 @@ func TestReplicas(t *testing.T) {
 	e.deploy(t)
 	t.Run("every replica serves the same", e.testServing)
 	for round := range *rounds {
-		t.Run(fmt.Sprintf("leader is killed in a fail-over %d", round), e.testKillInFailover)
+		for strike := range strikes() {
+			t.Run(fmt.Sprintf("leader is killed in a fail-over %d.%d", round, strike), e.testKillInFailover)
+			t.Run(fmt.Sprintf("leader is killed in a Helm install %d.%d", round, strike), e.testKillInHelmInstall)
+		}
+		t.Run(fmt.Sprintf("leader is ended in a Helm upgrade %d", round), e.testTerminateInHelmUpgrade)
+		t.Run(fmt.Sprintf("Helm upgrade is left pending %d", round), e.testHelmUpgradeLeftPending)
 		t.Run(fmt.Sprintf("leader is ended in order %d", round), e.testTerminate)
 		t.Run(fmt.Sprintf("leader is paused for longer than the lease %d", round), e.testPause)
 		t.Run(fmt.Sprintf("leader is cut off from the host %d", round), e.testCutFromHost)
 		t.Run(fmt.Sprintf("leader is cut off from etcd %d", round), e.testCutFromEtcd)
+		t.Run(fmt.Sprintf("leader is cut off from managed clusters %d", round), e.testCutFromManaged)
 		t.Run(fmt.Sprintf("member of etcd is killed %d", round), e.testMember)
 		t.Run(fmt.Sprintf("quorum of etcd is lost %d", round), e.testQuorum)
 		t.Run(fmt.Sprintf("host is restarted %d", round), e.testHostRestart)
@@ -51,6 +53,7 @@ func TestReplicas(t *testing.T) {
 	}
 	e.expectNothingStale(t)
 	e.expectNothingForbidden(t)
+	e.struck.report(t)
 }
 
 // testServing writes through each replica and reads and watches through all.
@@ -139,18 +142,20 @@ func (e *environment) testKillInFailover(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	leader, moment := e.leader(t), e.moment(failoverTime)
+	const fault = "leader killed in a fail-over"
+	leader, aimed := e.leader(t), e.struck.aim(e.random, fault, failoverSteps())
 	proxy := e.fleet.Managed(from).Proxy
 	if err := proxy.Set(t.Context(), fleet.Refuse); err != nil {
 		t.Fatal(err)
 	}
-	pause(t, moment)
+	failed := time.Now()
+	e.awaitFailoverStep(t, aimed, from, to)
 	struck := time.Now()
 	if err := leader.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	at := e.step(t, from, to)
-	t.Logf("killed %s %.2f s after %s failed, %s", leader.Name(), moment.Seconds(), from, at)
+	t.Logf("killed %s %.2f s after %s failed", leader.Name(), struck.Sub(failed).Seconds(), from)
+	e.struck.strike(t, fault, failoverSteps(), aimed, e.step(t, from, to))
 	e.awaitTakeover(t, leader, struck)
 	took := eventually(t, to+" has the content", convergence-time.Since(struck), e.has(to, before))
 	t.Logf("the fail-over was finished %.2f s after the takeover", took.Seconds())
@@ -188,28 +193,27 @@ func (e *environment) step(t *testing.T, from, to string) string {
 	refs := set.Status.SelectedClusterRefs
 	switch {
 	case content != "":
-		return "step=deployed"
+		return stepDeployed
 	case len(refs) == 1 && refs[0].Name == to:
-		return "step=selected"
+		return stepSelected
 	case !cluster.Status.Ready:
-		return "step=detected"
+		return stepDetected
 	default:
-		return "step=undetected"
+		return stepUndetected
 	}
 }
 
-// testTerminate ends the leader with SIGTERM, and makes a change before anybody
-// else leads.
+// testTerminate ends the leader with SIGTERM while a change is under way.
 func (e *environment) testTerminate(t *testing.T) {
 	leader := e.leader(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 75*time.Second) // the shipped grace period
 	defer cancel()
 	var ending errgroup.Group
-	struck := time.Now()
-	ending.Go(func() error { return leader.Stop(ctx) })
+	struck, content := e.mustStrikeInChange(t, "leader ended in order", "after an orderly end", func() {
+		ending.Go(func() error { return leader.Stop(ctx) })
+	})
 	e.awaitTakeover(t, leader, struck)
-	e.change(t, "after an orderly end")
-	t.Logf("a change arrived after %.2f s", e.awaitActiveHas(t, "after an orderly end").Seconds())
+	t.Logf("a change arrived after %.2f s", e.awaitActiveHas(t, content).Seconds())
 	if err := ending.Wait(); err != nil {
 		t.Error(err)
 	}
@@ -217,7 +221,7 @@ func (e *environment) testTerminate(t *testing.T) {
 	if err := leader.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	e.awaitSettled(t, "after an orderly end")
+	e.awaitSettled(t, content)
 }
 
 // awaitActiveHas waits until one cluster has content, and this one.
@@ -238,16 +242,11 @@ func (e *environment) testPause(t *testing.T) {
 	leader := e.leader(t)
 	pid := leader.PID()
 	// Some of the time it is about to write this, and would when it goes on.
-	var changing errgroup.Group
-	changing.Go(func() error { return e.tryChange(t.Context(), "while the leader is paused") })
-	pause(t, e.moment(changeTime))
-	struck := time.Now()
-	if err := leader.Pause(); err != nil {
-		t.Fatal(err)
-	}
-	if err := changing.Wait(); err != nil {
-		t.Fatal(err)
-	}
+	struck, content := e.mustStrikeInChange(t, "leader paused", "while the leader is paused", func() {
+		if err := leader.Pause(); err != nil {
+			t.Fatal(err)
+		}
+	})
 	now := e.awaitTakeover(t, leader, struck)
 	// It was renewed last at most a retry period before.
 	if took := time.Since(struck); took < leaseDuration-time.Second {
@@ -258,10 +257,10 @@ func (e *environment) testPause(t *testing.T) {
 		t.Fatal(err)
 	}
 	resumed := time.Now()
-	t.Logf("a change arrived after %.2f s", e.awaitActiveHas(t, "while the leader is paused").Seconds())
+	t.Logf("a change arrived after %.2f s", e.awaitActiveHas(t, content).Seconds())
 	e.awaitFollows(t, leader, pid)
 	t.Logf("the former leader follows %.2f s after it went on", time.Since(resumed).Seconds())
-	e.awaitSettled(t, "while the leader is paused")
+	e.awaitSettled(t, content)
 	if err := e.leads(t.Context(), now, true); err != nil {
 		t.Error(err)
 	}
@@ -269,18 +268,18 @@ func (e *environment) testPause(t *testing.T) {
 
 // testCutFromHost takes the host from the leader, and nothing else.
 func (e *environment) testCutFromHost(t *testing.T) {
-	e.cutOff(t, func(leader *fleet.Server) []*fleet.Proxy { return []*fleet.Proxy{leader.Host} })
+	e.cutOff(t, "the host", func(leader *fleet.Server) []*fleet.Proxy { return []*fleet.Proxy{leader.Host} })
 }
 
 // testCutFromEtcd takes etcd from the leader, and nothing else.
 func (e *environment) testCutFromEtcd(t *testing.T) {
-	e.cutOff(t, func(leader *fleet.Server) []*fleet.Proxy { return leader.Etcd })
+	e.cutOff(t, "etcd", func(leader *fleet.Server) []*fleet.Proxy { return leader.Etcd })
 }
 
 // cutOff closes ways of the leader, in one manner or the other. Another replica
 // leads and makes a change, and the former leader follows without having been
 // started again.
-func (e *environment) cutOff(t *testing.T, ways func(leader *fleet.Server) []*fleet.Proxy) {
+func (e *environment) cutOff(t *testing.T, from string, ways func(leader *fleet.Server) []*fleet.Proxy) {
 	leader := e.leader(t)
 	pid, mode := leader.PID(), []fleet.Mode{fleet.Refuse, fleet.BlackHole}[e.random.IntN(2)]
 	set := func(mode fleet.Mode) {
@@ -292,17 +291,15 @@ func (e *environment) cutOff(t *testing.T, ways func(leader *fleet.Server) []*fl
 		}
 	}
 	t.Logf("%s: %s", leader.Name(), mode)
-	struck := time.Now()
-	set(mode)
-	e.change(t, "while the leader is cut off")
+	struck, content := e.mustStrikeInChange(t, "leader cut off from "+from, "while the leader is cut off", func() { set(mode) })
 	now := e.awaitTakeover(t, leader, struck)
-	t.Logf("a change arrived after %.2f s", e.awaitActiveHas(t, "while the leader is cut off").Seconds())
+	t.Logf("a change arrived after %.2f s", e.awaitActiveHas(t, content).Seconds())
 	pause(t, e.moment(leaseDuration))
 	set(fleet.Forward)
 	healed := time.Now()
 	e.awaitFollows(t, leader, pid)
 	t.Logf("the former leader follows %.2f s after the end of it", time.Since(healed).Seconds())
-	e.awaitSettled(t, "while the leader is cut off")
+	e.awaitSettled(t, content)
 	if err := e.leads(t.Context(), now, true); err != nil {
 		t.Error(err)
 	}
@@ -327,20 +324,20 @@ func (e *environment) testMember(t *testing.T) {
 	leader := e.leader(t)
 	members := e.fleet.Muster.Members()
 	member := members[e.random.IntN(len(members))]
-	if err := member.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	killed := time.Now()
+	killed, content := e.mustStrikeInChange(t, "member of etcd killed", "without "+member.Name(), func() {
+		if err := member.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	})
 	for _, replica := range e.fleet.Muster.Replicas() {
 		e.expectWriteSeen(t, replica)
 	}
 	t.Logf("without %s every replica had written after %.2f s", member.Name(), time.Since(killed).Seconds())
-	e.change(t, "without "+member.Name())
-	t.Logf("a change arrived after %.2f s", e.awaitActiveHas(t, "without "+member.Name()).Seconds())
+	t.Logf("a change arrived after %.2f s", e.awaitActiveHas(t, content).Seconds())
 	if err := member.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	e.awaitSettled(t, "without "+member.Name())
+	e.awaitSettled(t, content)
 	if now := e.leader(t); now != leader {
 		t.Errorf("one member of three was gone, and %s leads in place of %s", now.Name(), leader.Name())
 	}
@@ -365,16 +362,18 @@ func (e *environment) testScale(t *testing.T) {
 	if leader := e.leader(t); leader != e.fleet.Muster.Replica(kept) {
 		t.Errorf("%s leads and does not run", leader.Name())
 	}
-	e.change(t, "one replica")
-	e.awaitSettled(t, "one replica")
+	content := e.fresh("one replica")
+	e.change(t, content)
+	e.awaitSettled(t, content)
 	if alone := e.uids(t); alone != before {
 		t.Errorf("with one replica there is\n%s\nthere was\n%s", alone, before)
 	}
 	if err := e.fleet.Muster.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	e.change(t, "three replicas again")
-	e.awaitSettled(t, "three replicas again")
+	content = e.fresh("three replicas again")
+	e.change(t, content)
+	e.awaitSettled(t, content)
 	if again := e.uids(t); again != before {
 		t.Errorf("with three replicas there is\n%s\nthere was\n%s", again, before)
 	}

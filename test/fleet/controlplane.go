@@ -262,6 +262,7 @@ func (c *ControlPlane) heal(ctx context.Context) error {
 		return nil
 	}
 	c.Proxy.Delay(0)
+	c.Proxy.rejoin()
 	return c.Proxy.Set(ctx, Forward)
 }
 

@@ -52,6 +52,7 @@ type Proxy struct {
 	changed  chan struct{} // closed, and replaced, when mode or delay change
 	listener net.Listener  // nil while connections are refused
 	links    map[*link]struct{}
+	apart    map[int]Mode // of the processes that are treated otherwise than all
 	closed   bool
 }
 
@@ -217,7 +218,7 @@ func (p *Proxy) admit(listener net.Listener, l *link) bool {
 		return false
 	}
 	p.links[l] = struct{}{}
-	return true
+	return p.tellLocked(l) == nil
 }
 
 func (p *Proxy) drop(l *link) {
@@ -260,7 +261,7 @@ func (p *Proxy) pass(l *link) bool {
 	started := time.Now()
 	for {
 		p.mu.Lock()
-		mode, delay, changed := p.mode, p.delay, p.changed
+		mode, delay, changed := p.modeLocked(l), p.delay, p.changed
 		p.mu.Unlock()
 		rest := delay - time.Since(started)
 		if mode != BlackHole && rest <= 0 {
@@ -282,7 +283,10 @@ func (p *Proxy) pass(l *link) bool {
 // link is one client's connection and, once it was dialled, its continuation
 // to the backend.
 type link struct {
-	done chan struct{} // closed by reset
+	done        chan struct{} // closed by reset
+	peer, front *net.TCPAddr  // the client's end, and ours
+
+	pid int // the client, where it had to be known; the proxy's lock guards it
 
 	mu      sync.Mutex
 	client  *net.TCPConn
@@ -290,7 +294,10 @@ type link struct {
 }
 
 func newLink(client *net.TCPConn) *link {
-	return &link{client: client, done: make(chan struct{})}
+	return &link{
+		client: client, done: make(chan struct{}),
+		peer: client.RemoteAddr().(*net.TCPAddr), front: client.LocalAddr().(*net.TCPAddr),
+	}
 }
 
 func (l *link) isReset() bool {

@@ -38,6 +38,8 @@ type Reconciler struct {
 	WaitCurrent func(context.Context) (int64, error)
 	// Halted is the brake.
 	Halted func() bool
+	// Evidence tells who is well from who only looks so still.
+	Evidence Evidence
 	// Events go to the host cluster.
 	Events events.EventRecorder
 }
@@ -71,6 +73,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, key selection.SetKey) (recon
 	}
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("computing the selection of %s: %w", key, err)
+	}
+	if pause := r.postpone(s.status.SelectedClusterRefs, result); pause > 0 {
+		return reconcile.Result{RequeueAfter: pause}, nil
 	}
 	*s.status = withResult(s, result)
 	if apiequality.Semantic.DeepEqual(before, s.status) {

@@ -35,8 +35,9 @@ const discoveryPause = 50 * time.Millisecond
 
 // client is Helm's own client but for a few things: it waits by watch and not
 // by polling every two seconds, ends its waits with the operation, knows that
-// an object whose kind is gone is gone, says which template is to blame, and
-// remembers why deletions failed.
+// an object whose kind is gone is gone, says which template is to blame,
+// remembers why deletions failed, and takes back what attempts have left that came
+// to no end.
 type client struct {
 	*kube.Client
 	ctx       context.Context // the operation's: Helm's interface has none
@@ -44,6 +45,7 @@ type client struct {
 	discovery discovery.CachedDiscoveryInterface
 	mapper    freshMapper
 
+	former       []string // manifests that the next update considers
 	deleteErrors []error
 }
 

@@ -80,6 +80,12 @@ func (r *replies) RoundTrip(req *http.Request) (*http.Response, error) {
 func newClient(t testing.TB, ctx context.Context, texts []string, served ...*metav1.APIResourceList) (*client, *replies) {
 	t.Helper()
 	wire := &replies{texts: texts}
+	return newClientOver(t, ctx, wire, served...), wire
+}
+
+// newClientOver is newClient with another wire.
+func newClientOver(t testing.TB, ctx context.Context, wire http.RoundTripper, served ...*metav1.APIResourceList) *client {
+	t.Helper()
 	discovery := memory.NewMemCacheClient(&fakediscovery.FakeDiscovery{Fake: &clienttesting.Fake{Resources: append(served, &metav1.APIResourceList{GroupVersion: "v1"})}})
 	cluster := Cluster{Config: &rest.Config{Host: "https://cluster.invalid", Transport: wire, QPS: -1}, Discovery: discovery, Mapper: newFixedMapper()}
 	getter, err := newGetter(ctx, cluster, "apps")
@@ -90,7 +96,7 @@ func newClient(t testing.TB, ctx context.Context, texts []string, served ...*met
 	helmClient.Namespace = "apps"
 	return &client{
 		Client: helmClient, ctx: ctx, dynamic: dynamic.NewForConfigOrDie(getter.config), discovery: discovery, mapper: freshMapper{cluster.Mapper},
-	}, wire
+	}
 }
 
 // resourceOf describes an object as Helm's builder does.

@@ -28,6 +28,7 @@ type operation struct {
 	helm *action.Configuration
 	// deleteErrors returns why deletions failed so far; Helm does not say.
 	deleteErrors func() []error
+	remains      remains
 }
 
 // beginFunc begins an operation in the namespace of a release. Tests give one
@@ -64,6 +65,7 @@ func (m *Manager) beginOnCluster(ctx context.Context, cluster Cluster, namespace
 			HookOutputFunc:   func(_, _, _ string) io.Writer { return io.Discard },
 		},
 		deleteErrors: func() []error { return kubeClient.deleteErrors },
+		remains:      kubeClient,
 	}, nil
 }
 
@@ -99,7 +101,6 @@ func (m *Manager) deploy(ctx context.Context, cluster Cluster, release Release) 
 	if err != nil {
 		return Outcome{}, err
 	}
-	op.helm.Releases.MaxHistory = m.options.MaxHistory
 	history, err := readHistory(op.helm.Releases, release.Name)
 	if err != nil {
 		return Outcome{}, err
@@ -109,8 +110,12 @@ func (m *Manager) deploy(ctx context.Context, cluster Cluster, release Release) 
 		ValuesHash: hash,
 	}
 	do, abandon := decide(history, target{release.Chart.Name, release.Chart.Version, hash, release.PostRenderHash})
-	if abandon {
-		if err := op.abandon(ctx, history[len(history)-1]); err != nil {
+	if do == stepNone {
+		outcome.Action, outcome.Revision = Unchanged, history[len(history)-1].Version
+		return outcome, op.settle(history, m.options.MaxHistory)
+	}
+	if do != stepReinstall {
+		if err := op.prepare(ctx, history, abandon, m.options); err != nil {
 			return Outcome{}, err
 		}
 	}
@@ -118,16 +123,14 @@ func (m *Manager) deploy(ctx context.Context, cluster Cluster, release Release) 
 	return outcome, err
 }
 
-// perform does one step.
+// perform does one step, and takes away what those before it have left.
 func (m *Manager) perform(ctx context.Context, op *operation, do step, history []*helmrelease.Release, release Release, parsed *chart.Chart) (Action, int, error) {
 	var deployed *helmrelease.Release
 	var err error
 	result := Installed
 	switch do {
-	case stepNone:
-		return Unchanged, history[len(history)-1].Version, nil
 	case stepReinstall:
-		if err = m.uninstall(ctx, op, release.Name); err != nil {
+		if err = m.uninstall(ctx, op, history); err != nil {
 			return "", 0, fmt.Errorf("removing an attempt that failed: %w", err)
 		}
 		deployed, err = m.install(op, release, parsed)
@@ -143,7 +146,11 @@ func (m *Manager) perform(ctx context.Context, op *operation, do step, history [
 	case err != nil:
 		return "", 0, classify(err, release.Chart)
 	}
-	return result, deployed.Version, op.confirm(deployed)
+	history, err = op.confirm(deployed)
+	if err != nil {
+		return "", 0, err
+	}
+	return result, deployed.Version, op.settle(history, m.options.MaxHistory)
 }
 
 func (m *Manager) install(op *operation, release Release, parsed *chart.Chart) (*helmrelease.Release, error) {
@@ -160,7 +167,7 @@ func (m *Manager) install(op *operation, release Release, parsed *chart.Chart) (
 func (m *Manager) upgrade(op *operation, release Release, parsed *chart.Chart) (*helmrelease.Release, error) {
 	upgrade := action.NewUpgrade(op.helm)
 	upgrade.Namespace = release.Namespace
-	upgrade.MaxHistory = m.options.MaxHistory
+	upgrade.MaxHistory = 0 // settle sees to it
 	upgrade.Timeout = m.options.Timeout
 	// The values are all that there are: those of the last revision don't count.
 	upgrade.ResetValues = true
@@ -169,27 +176,21 @@ func (m *Manager) upgrade(op *operation, release Release, parsed *chart.Chart) (
 	return upgrade.Run(release.Name, parsed, copyValues(release.Values))
 }
 
-// abandon marks a pending revision as failed.
-func (op *operation) abandon(ctx context.Context, pending *helmrelease.Release) error {
-	klog.FromContext(ctx).Info("Repairing a release that was left pending", "release", pending.Name, "namespace", pending.Namespace, "revision", pending.Version, "status", pending.Info.Status)
-	pending.SetStatus(helmrelease.StatusFailed, fmt.Sprintf("Abandoned while %s", pending.Info.Status))
-	if err := op.helm.Releases.Update(pending); err != nil {
-		return fmt.Errorf("marking revision %d as failed: %w", pending.Version, err)
-	}
-	return nil
-}
-
 // confirm makes sure that a revision was recorded as deployed: Helm only logs
-// that it could not write it.
-func (op *operation) confirm(deployed *helmrelease.Release) error {
-	stored, err := op.helm.Releases.Last(deployed.Name)
+// that it could not write it. It returns the history.
+func (op *operation) confirm(deployed *helmrelease.Release) ([]*helmrelease.Release, error) {
+	history, err := readHistory(op.helm.Releases, deployed.Name)
 	if err != nil {
-		return fmt.Errorf("reading the release back: %w", err)
+		return nil, err
 	}
-	if stored.Version != deployed.Version || stored.Info.Status != helmrelease.StatusDeployed {
-		return fmt.Errorf("revision %d was deployed, but not recorded: revision %d is %s", deployed.Version, stored.Version, stored.Info.Status)
+	if len(history) == 0 {
+		return nil, fmt.Errorf("revision %d was deployed, but not recorded", deployed.Version)
 	}
-	return nil
+	last := history[len(history)-1]
+	if last.Version != deployed.Version || last.Info.Status != helmrelease.StatusDeployed {
+		return nil, fmt.Errorf("revision %d was deployed, but not recorded: revision %d is %s", deployed.Version, last.Version, last.Info.Status)
+	}
+	return history, nil
 }
 
 // Uninstall removes a release with its history. One that is gone is no error.
@@ -202,14 +203,28 @@ func (m *Manager) Uninstall(ctx context.Context, cluster Cluster, namespace, nam
 	if err != nil || len(history) == 0 {
 		return err
 	}
-	return m.uninstall(ctx, op, name)
+	return m.uninstall(ctx, op, history)
 }
 
-func (m *Manager) uninstall(ctx context.Context, op *operation, name string) error {
+// uninstall removes what the last revision has made, which is all that Helm
+// knows of, and before that what it had not come to delete of others.
+func (m *Manager) uninstall(ctx context.Context, op *operation, history []*helmrelease.Release) error {
+	last := history[len(history)-1]
+	if last.Info.Status != helmrelease.StatusUninstalled {
+		if err := op.clearHooks(last, m.options.Timeout); err != nil {
+			return err
+		}
+		remains := func(r *helmrelease.Release) bool {
+			return isUnfinished(r) || r.Info.Status == helmrelease.StatusDeployed
+		}
+		if err := op.sweep(last, history[:len(history)-1], remains); err != nil {
+			return err
+		}
+	}
 	uninstall := action.NewUninstall(op.helm)
 	uninstall.Timeout = m.options.Timeout
 	uninstall.DeletionPropagation = "background"
-	_, err := uninstall.Run(name)
+	_, err := uninstall.Run(last.Name)
 	if err == nil {
 		return nil
 	}

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-
 	"strings"
 	"testing"
 	"time"
@@ -32,7 +31,8 @@ type helmBench struct {
 	storage *driver.Memory
 	log     bytes.Buffer
 	// fail is the error of the client's writes.
-	fail error
+	fail    error
+	remains fakeRemains
 	// lose makes the storage drop the last update, as a closed gate would.
 	lose bool
 }
@@ -87,6 +87,7 @@ func newHelmBench(t testing.TB) *helmBench {
 				Log:          func(format string, args ...any) { fmt.Fprintf(&b.log, format+"\n", args...) },
 			},
 			deleteErrors: func() []error { return nil },
+			remains:      &b.remains,
 		}, nil
 	}
 	return b

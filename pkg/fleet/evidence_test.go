@@ -1,0 +1,53 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package fleet
+
+import (
+	"testing"
+	"time"
+)
+
+func TestEvidence(t *testing.T) {
+	at := func(seconds int) time.Time { return time.Unix(int64(seconds), 0) }
+	for name, tc := range map[string]struct {
+		outcomes []outcome // one each second, from 1 on
+		want     evidence
+	}{
+		"nothing yet":            {nil, evidence{}},
+		"well":                   {[]outcome{healthy, healthy}, evidence{answered: at(2), well: true}},
+		"failing":                {[]outcome{healthy, unreachable, unwell}, evidence{answered: at(1), failing: at(2)}},
+		"never seen well":        {[]outcome{unreachable, unreachable}, evidence{failing: at(1)}},
+		"well again":             {[]outcome{unreachable, healthy}, evidence{answered: at(2), well: true}},
+		"says nothing of health": {[]outcome{unreachable, refused, unknown}, evidence{answered: at(3)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got evidence
+			for i, o := range tc.outcomes {
+				got.observe(o, at(i+1))
+			}
+			if got != tc.want {
+				t.Errorf("%+v, want %+v", got, tc.want)
+			}
+			ref := Ref{Name: "a"}
+			p := &Prober{targets: map[Ref]*target{ref: {evidence: got}}}
+			if failing := p.FailingSince(ref); !failing.Equal(tc.want.failing) {
+				t.Errorf("failing since %s", failing)
+			}
+			answered := !tc.want.answered.IsZero() && tc.want.failing.IsZero()
+			if p.AnsweredSince(ref, time.Time{}) != answered || p.AnsweredSince(ref, tc.want.answered) != answered {
+				t.Errorf("answered: %t", !answered)
+			}
+			if p.Recovering(ref) != tc.want.well || p.Recovering(Ref{Name: "b"}) {
+				t.Errorf("recovering: %t", !tc.want.well)
+			}
+			p.targets[ref].vitals.health.Ready = true
+			if p.Recovering(ref) {
+				t.Error("recovering, and is ready")
+			}
+			if p.AnsweredSince(ref, at(100)) || p.AnsweredSince(Ref{Name: "b"}, time.Time{}) {
+				t.Error("answered what it cannot have")
+			}
+		})
+	}
+}

@@ -61,16 +61,19 @@ func (r refusedStart) refuse(t *testing.T, root string, host *fleet.ControlPlane
 	cmd := serverCommand(ctx, t, root, host, r.user, r.args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
-	err := startConfined(cmd)
-	if err == nil {
-		err = cmd.Wait()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
 	}
+	cmd.Env = append(os.Environ(), confinedProgram+"="+cmd.Path)
+	cmd.Path = self
+	err = cmd.Run()
 	if _, failed := errors.AsType[*exec.ExitError](err); !failed || ctx.Err() != nil {
 		t.Fatalf("it ended with %v, %v\n%s", err, ctx.Err(), stderr.String())
 	}
 	lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
 	sentence := lines[len(lines)-1]
-	if err := saysAll("it", sentence, r.says); err != nil || !strings.HasPrefix(sentence, "Error: ") || strings.Contains(stderr.String(), "goroutine ") {
+	if err := saysAll("it", sentence, r.says); err != nil || !strings.Contains(sentence, `"command failed" err="`) || strings.Contains(stderr.String(), "goroutine ") {
 		t.Errorf("%v; it printed\n%s", err, stderr.String())
 	}
 	written, err := host.AuditEvents(func(e *auditv1.Event) bool {
@@ -81,24 +84,23 @@ func (r refusedStart) refuse(t *testing.T, root string, host *fleet.ControlPlane
 	}
 }
 
-// startConfined starts a program that, even as root, may not read what its mode
-// forbids. A process started by others is so anyway.
-func startConfined(cmd *exec.Cmd) error {
-	started := make(chan error)
-	go func() {
-		// What is dropped is the thread's, which ends with this goroutine.
-		runtime.LockOSThread()
-		if os.Geteuid() == 0 {
-			for _, capability := range []uintptr{unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH} {
-				if err := unix.Prctl(unix.PR_CAPBSET_DROP, capability, 0, 0, 0); err != nil {
-					started <- fmt.Errorf("dropping a capability: %w", err)
-					return
-				}
+// confinedProgram is the variable that has this test's binary become another
+// program that, even as root, may not read what a file's mode forbids.
+const confinedProgram = "MUSTER_TEST_CONFINED"
+
+// becomeConfined never returns without an error. It is done in a process of its
+// own: a thread that is confined could not be used, and must not end either,
+// because what the fleet has started from it would end too.
+func becomeConfined(program string) error {
+	runtime.LockOSThread()
+	if os.Geteuid() == 0 {
+		for _, capability := range []uintptr{unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH} {
+			if err := unix.Prctl(unix.PR_CAPBSET_DROP, capability, 0, 0, 0); err != nil {
+				return fmt.Errorf("dropping a capability: %w", err)
 			}
 		}
-		started <- cmd.Start()
-	}()
-	return <-started
+	}
+	return unix.Exec(program, append([]string{program}, os.Args[1:]...), os.Environ())
 }
 
 // TestRefusedStarts: what a server cannot work with stops it at its start, beside
@@ -123,7 +125,7 @@ func TestRefusedStarts(t *testing.T) {
 		{name: "unreadable data directory", args: []string{"--data-dir=" + filepath.Join(locked, "data")}, says: []string{locked, "permission denied"}},
 		{name: "full disk", args: []string{"--data-dir=" + full}, says: []string{full, "no space left on device"}},
 		{name: "second server with its own etcd", args: []string{"--data-dir=" + t.TempDir()}, says: []string{"another server of this installation runs with an embedded etcd"}},
-		{name: "somebody else's APIService", args: []string{"--data-dir=" + t.TempDir(), "--service-name=another"}, says: []string{"APIService v1beta1.lib.projectsveltos.io"}},
+		{name: "somebody else's APIService", args: []string{"--data-dir=" + t.TempDir(), "--service-name=another"}, says: []string{"leads to Service projectsveltos/muster, which is not Muster's"}},
 		{name: "no rights", args: []string{"--data-dir=" + t.TempDir()}, says: append(rules, "it may not get/list/watch namespaces", "it may not update secrets named muster-serving-cert in namespace projectsveltos")},
 	} {
 		t.Run(r.name, func(t *testing.T) {

@@ -116,6 +116,7 @@ func (c *chartInstallation) moveFromSveltos() {
 	c.shell(strings.ReplaceAll(install, "CHART", c.chart()+" --set=backup.enabled=true"))
 	c.follow()
 	c.preparedOnce()
+	c.healthy()
 	c.shell(rest)
 	c.shell(steps[5])
 	c.adopts()

@@ -99,13 +99,17 @@ func (f *Fleet) runRelease(ctx context.Context, m *Muster) error {
 func (f *Fleet) EndRelease(ctx context.Context) error {
 	m := f.Muster
 	f.Muster = nil
-	group, ctx := errgroup.WithContext(ctx)
-	for _, s := range m.servers() {
-		group.Go(func() error { return s.Stop(ctx) })
+	defer m.shutdown()
+	for _, servers := range [][]*Server{m.replicas, m.members} {
+		group, ending := errgroup.WithContext(ctx)
+		for _, s := range servers {
+			group.Go(func() error { return s.Stop(ending) })
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
 	}
-	err := group.Wait()
-	m.shutdown()
-	return err
+	return nil
 }
 
 // leadToLocalhost makes the one change that processes outside the cluster need,

@@ -31,8 +31,10 @@ func (cfg ClientConfig) CheckCertificates(ctx context.Context, now time.Time) er
 	if config == nil {
 		config = &tls.Config{} // what a client has for https without any file
 	}
-	if err := errors.Join(current(cfg.CertFile, now), current(cfg.CAFile, now)); err != nil {
-		return err
+	for _, file := range []string{cfg.CertFile, cfg.CAFile} {
+		if err := current(file, now); err != nil {
+			return err
+		}
 	}
 	greetings := make(chan error, len(cfg.Endpoints))
 	for _, endpoint := range cfg.Endpoints {

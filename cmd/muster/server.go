@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -29,6 +30,7 @@ import (
 	"github.com/muster-project/muster/pkg/apis/config"
 	"github.com/muster-project/muster/pkg/apis/lib"
 	"github.com/muster-project/muster/pkg/apiserver/hostadmission"
+	"github.com/muster-project/muster/pkg/apiserver/hostrights"
 	"github.com/muster-project/muster/pkg/apiserver/serving"
 	leadership "github.com/muster-project/muster/pkg/controllers/term"
 	"github.com/muster-project/muster/pkg/storage/etcd"
@@ -36,9 +38,6 @@ import (
 	"github.com/muster-project/muster/pkg/storage/solitary"
 	"github.com/muster-project/muster/pkg/version"
 )
-
-// servingSecret is the Secret of the host with the serving certificate.
-const servingSecret = "muster-serving-cert"
 
 func newServerCommand() *cobra.Command {
 	o := options.New()
@@ -85,19 +84,14 @@ func runServer(ctx context.Context, o options.CompletedOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := hostrights.Check(ctx, host.client.AuthorizationV1(), o.Namespace, o.Reach()); err != nil {
+		return err
+	}
 	if err := host.registrar.Preflight(ctx); err != nil {
 		return err
 	}
 	if err := disableUnserved(ctx, o, host.client); err != nil {
 		return err
-	}
-	if o.ManagedCertificate {
-		certificate, err := serving.NewCertificate(ctx, host.client, o.Namespace, servingSecret, o.ServingNames())
-		if err != nil {
-			return err
-		}
-		host.certificate, host.registrar.Certificate = certificate, certificate
-		o.Recommended.SecureServing.ServerCert.GeneratedCert = certificate
 	}
 	var embedded *etcd.Server
 	if o.EmbeddedEtcd {
@@ -109,6 +103,18 @@ func runServer(ctx context.Context, o options.CompletedOptions) error {
 			return err
 		}
 		o.UseEtcd(embedded.Endpoint())
+	}
+	if err := o.EtcdClient().CheckCertificates(ctx, time.Now()); err != nil {
+		return err
+	}
+	// Only now: a server that cannot have its storage leaves nothing on the host.
+	if o.ManagedCertificate {
+		certificate, err := serving.NewCertificate(ctx, host.client, o.Namespace, hostrights.ServingSecret, o.ServingNames())
+		if err != nil {
+			return err
+		}
+		host.certificate, host.registrar.Certificate = certificate, certificate
+		o.Recommended.SecureServing.ServerCert.GeneratedCert = certificate
 	}
 	p, err := newProcess(ctx, o, host, embedded)
 	if err != nil {

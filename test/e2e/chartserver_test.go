@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"testing"
 )
 
 // A chart that tests deploy beside each other: all that it makes is in the
@@ -44,11 +45,16 @@ func chartArchive(name, version, template string) []byte {
 	return buffer.Bytes()
 }
 
+func (s *scope) chartRepository() string {
+	s.Helper()
+	return chartRepository(s.T)
+}
+
 // chartRepository serves a Helm repository for as long as the test runs:
 // settings at 1.0.0 and 1.1.0, unrenderable and garbage at 1.0.0, absent in
 // the index alone. It returns the repository's URL.
-func (s *scope) chartRepository() string {
-	s.Helper()
+func chartRepository(t *testing.T) string {
+	t.Helper()
 	files := map[string][]byte{
 		"settings-1.0.0.tgz":     chartArchive("settings", "1.0.0", settingsTemplate),
 		"settings-1.1.0.tgz":     chartArchive("settings", "1.1.0", settingsTemplate),
@@ -77,7 +83,7 @@ func (s *scope) chartRepository() string {
 		}
 		_, _ = w.Write(data)
 	}))
-	s.Cleanup(server.Close)
+	t.Cleanup(server.Close)
 	return server.URL
 }
 

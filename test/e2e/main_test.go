@@ -58,6 +58,10 @@ func (l *lazy) get() (*environment, error) {
 const parallel = 6
 
 func TestMain(m *testing.M) {
+	if program := os.Getenv(confinedProgram); program != "" {
+		fmt.Fprintln(os.Stderr, becomeConfined(program))
+		os.Exit(1)
+	}
 	flag.Parse()
 	// The default is the number of processors; one that was asked for stays.
 	if limit := flag.Lookup("test.parallel"); limit.Value.String() == limit.DefValue {

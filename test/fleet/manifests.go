@@ -29,8 +29,10 @@ const serviceName = "muster"
 // without nodes.
 type manifests struct {
 	objects []*unstructured.Unstructured
-	// args are those of the Deployment's container. The process stands for it.
-	args []string
+	// args are those of the Deployment's container, replicas its number of Pods.
+	// Processes stand for them.
+	args     []string
+	replicas int
 	// readiness is that container's probe.
 	readiness *corev1.Probe
 	// memberArgs are those of the StatefulSet's container, members its number of
@@ -59,23 +61,41 @@ func loadManifests(dir string, serverPort int) (*manifests, error) {
 	slices.Sort(paths)
 	m := &manifests{}
 	for _, path := range paths {
-		objects, err := readObjects(path)
+		data, err := os.ReadFile(path)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("reading a manifest: %w", err)
 		}
-		for _, object := range objects {
-			if err := m.add(object, int64(serverPort)); err != nil {
-				return nil, fmt.Errorf("%s: %w", path, err)
-			}
+		if err := m.read(data, serverPort); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}
+	return m, m.complete(dir)
+}
+
+// read adds the objects of a YAML file.
+func (m *manifests) read(data []byte, serverPort int) error {
+	objects, err := decodeObjects(data)
+	if err != nil {
+		return err
+	}
+	for _, object := range objects {
+		if err := m.add(object, int64(serverPort)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// complete fails where something is missing that processes are made of. from is
+// where the manifests come from.
+func (m *manifests) complete(from string) error {
 	if m.args == nil || m.readiness == nil || len(m.apiServices) == 0 {
-		return nil, fmt.Errorf("%s: want a Deployment with arguments and a readiness probe, and APIServices", dir)
+		return fmt.Errorf("%s: want a Deployment with arguments and a readiness probe, and APIServices", from)
 	}
 	if m.memberArgs == nil || m.memberProbe == nil || m.prepareArgs == nil {
-		return nil, fmt.Errorf("%s: want a StatefulSet and a Job with arguments", dir)
+		return fmt.Errorf("%s: want a StatefulSet and a Job with arguments", from)
 	}
-	return m, nil
+	return nil
 }
 
 func (m *manifests) add(object *unstructured.Unstructured, serverPort int64) error {
@@ -86,7 +106,7 @@ func (m *manifests) add(object *unstructured.Unstructured, serverPort int64) err
 			return fmt.Errorf("reading Deployment %s: %w", object.GetName(), err)
 		}
 		container := deployment.Spec.Template.Spec.Containers[0]
-		m.args, m.readiness = container.Args, container.ReadinessProbe
+		m.args, m.readiness, m.replicas = container.Args, container.ReadinessProbe, int(*deployment.Spec.Replicas)
 		return nil
 	case "StatefulSet":
 		var set appsv1.StatefulSet
@@ -134,11 +154,7 @@ func (m *manifests) yaml() (string, error) {
 	return out.String(), nil
 }
 
-func readObjects(path string) ([]*unstructured.Unstructured, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading a manifest: %w", err)
-	}
+func decodeObjects(data []byte) ([]*unstructured.Unstructured, error) {
 	var objects []*unstructured.Unstructured
 	decoder := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096)
 	for {
@@ -148,7 +164,7 @@ func readObjects(path string) ([]*unstructured.Unstructured, error) {
 			return objects, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return nil, err
 		}
 		if len(object.Object) > 0 {
 			objects = append(objects, object)

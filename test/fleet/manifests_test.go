@@ -4,6 +4,7 @@
 package fleet
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -42,7 +43,11 @@ func TestManifestsAreTheShippedOnes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range paths {
-		objects, err := readObjects(path)
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		objects, err := decodeObjects(data)
 		if err != nil {
 			t.Fatal(err)
 		}

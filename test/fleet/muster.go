@@ -49,20 +49,8 @@ type Muster struct {
 }
 
 func newMuster(f *Fleet) (*Muster, error) {
-	m := &Muster{
-		host:   f.Host,
-		ledger: f.ledger,
-		bin:    f.options.Bin,
-		dir:    filepath.Join(f.dir, "muster"),
-		charts: f.Charts,
-		extra:  f.options.MusterArgs,
-		spare:  f.options.Spare,
-	}
-	if err := os.MkdirAll(m.dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making Muster's directory: %w", err)
-	}
-	var err error
-	if m.port, err = f.reserve(); err != nil {
+	m, err := newEmptyMuster(f)
+	if err != nil {
 		return nil, err
 	}
 	root, err := RepositoryRoot()
@@ -76,16 +64,35 @@ func newMuster(f *Fleet) (*Muster, error) {
 		m.replicas = []*Server{m.newReplica("muster", m.port, m.kubeconfigOf(ServiceAccount), m.singleArgs())}
 		return m, nil
 	}
-	return m, m.newReplicas(f)
+	return m, m.newReplicas(f, f.options.Replicas)
+}
+
+// newEmptyMuster has a directory and a port, and no processes yet.
+func newEmptyMuster(f *Fleet) (*Muster, error) {
+	m := &Muster{
+		host:   f.Host,
+		ledger: f.ledger,
+		bin:    f.options.Bin,
+		dir:    filepath.Join(f.dir, "muster"),
+		charts: f.Charts,
+		extra:  f.options.MusterArgs,
+		spare:  f.options.Spare,
+	}
+	if err := os.MkdirAll(m.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making Muster's directory: %w", err)
+	}
+	var err error
+	m.port, err = f.reserve()
+	return m, err
 }
 
 // newReplicas makes the members and the replicas that the chart would run.
-func (m *Muster) newReplicas(f *Fleet) error {
+func (m *Muster) newReplicas(f *Fleet, count int) error {
 	if err := m.newMembers(f); err != nil {
 		return err
 	}
 	var addresses []string
-	for i := range f.options.Replicas {
+	for i := range count {
 		replica, err := m.newReplicaBehind(f, fmt.Sprintf("muster-%d", i))
 		if err != nil {
 			return err

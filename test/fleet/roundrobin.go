@@ -21,14 +21,16 @@ import (
 // existing connections stay where they are.
 type roundRobin struct {
 	*Proxy
-	probe     *corev1.Probe
-	endpoints []*endpoint
+	probe  *corev1.Probe
+	client *http.Client
 
 	cancel  context.CancelFunc
 	probing sync.WaitGroup
 
-	mu   sync.Mutex
-	next int
+	mu        sync.Mutex
+	endpoints []*endpoint
+	watching  context.Context // ends the probes; nil before start
+	next      int
 }
 
 // endpoint is a replica as its probes see it.
@@ -50,18 +52,27 @@ func newRoundRobin(front *port, addresses []string, probe *corev1.Probe) (*round
 	r.Proxy = newProxyTo(front, r.pick)
 	// As a kubelet does it: a connection for each probe, and no look at the
 	// certificate.
-	client := &http.Client{
+	r.client = &http.Client{
 		Timeout: seconds(probe.TimeoutSeconds, 1),
 		Transport: &http.Transport{
 			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true,
 		},
 	}
 	for _, address := range addresses {
-		r.endpoints = append(r.endpoints, &endpoint{
-			address: address, check: checkWith(client, "https://"+address+probe.HTTPGet.Path),
-		})
+		r.add(address)
 	}
 	return r, nil
+}
+
+// add makes one endpoint more. One that goes is not ready any more, and stays.
+func (r *roundRobin) add(address string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := &endpoint{address: address, check: checkWith(r.client, "https://"+address+r.probe.HTTPGet.Path)}
+	r.endpoints = append(r.endpoints, e)
+	if ctx := r.watching; ctx != nil {
+		r.probing.Go(func() { r.watch(ctx, e) })
+	}
 }
 
 // seconds is a probe's duration, with the default of the Kubernetes API.
@@ -71,11 +82,12 @@ func seconds(value, otherwise int32) time.Duration {
 
 // start probes and serves until stop.
 func (r *roundRobin) start(ctx context.Context) error {
-	probing, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	r.cancel = cancel
+	r.mu.Lock()
+	r.watching, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	for _, e := range r.endpoints {
-		r.probing.Go(func() { r.watch(probing, e) })
+		r.probing.Go(func() { r.watch(r.watching, e) })
 	}
+	r.mu.Unlock()
 	return r.Set(ctx, Forward)
 }
 

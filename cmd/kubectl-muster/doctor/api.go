@@ -21,18 +21,15 @@ import (
 
 	"github.com/muster-project/muster/pkg/apis/config"
 	"github.com/muster-project/muster/pkg/apis/lib"
+	"github.com/muster-project/muster/pkg/apiserver/hostrights"
 )
 
-const (
-	servingSecret = "muster-serving-cert"
-	// soon is when a certificate should have been renewed long before.
-	soon = 30 * 24 * time.Hour
-)
+// soon is when a certificate should have been renewed long before.
+const soon = 30 * 24 * time.Hour
 
 var customResourceDefinitions = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 
-func groups() []string   { return []string{lib.GroupName, config.GroupName} }
-func versions() []string { return []string{"v1beta1", "v1alpha1"} }
+func groups() []string { return []string{lib.GroupName, config.GroupName} }
 
 // hostVersion checks that the host is new enough.
 func (d *Doctor) hostVersion(context.Context) []Finding {
@@ -75,7 +72,7 @@ func (d *Doctor) definitions(ctx context.Context) []Finding {
 func (d *Doctor) registrations(ctx context.Context) []Finding {
 	const check = "apiservices"
 	var findings []Finding
-	for _, name := range registrationNames() {
+	for _, name := range hostrights.RegistrationNames() {
 		registration, err := d.Aggregator.ApiregistrationV1().APIServices().Get(ctx, name, metav1.GetOptions{})
 		switch {
 		case apierrors.IsNotFound(err):
@@ -103,16 +100,6 @@ func (d *Doctor) registrations(ctx context.Context) []Finding {
 	return findings
 }
 
-func registrationNames() []string {
-	var names []string
-	for _, group := range groups() {
-		for _, v := range versions() {
-			names = append(names, v+"."+group)
-		}
-	}
-	return names
-}
-
 func condition(registration *apiregistration.APIService, wanted apiregistration.APIServiceConditionType) *apiregistration.APIServiceCondition {
 	for i := range registration.Status.Conditions {
 		if registration.Status.Conditions[i].Type == wanted {
@@ -125,24 +112,24 @@ func condition(registration *apiregistration.APIService, wanted apiregistration.
 // certificate checks that the APIServices trust what is served.
 func (d *Doctor) certificate(ctx context.Context) []Finding {
 	const check = "certificate"
-	secret, err := d.Host.CoreV1().Secrets(d.Namespace).Get(ctx, servingSecret, metav1.GetOptions{})
+	secret, err := d.Host.CoreV1().Secrets(d.Namespace).Get(ctx, hostrights.ServingSecret, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return []Finding{warning(check, "Secret "+d.Namespace+"/"+servingSecret+" does not exist",
+		return []Finding{warning(check, "Secret "+d.Namespace+"/"+hostrights.ServingSecret+" does not exist",
 			"nothing, if Muster was given certificate files; otherwise see the log of its Pods for why it cannot write the Secret")}
 	}
 	if err != nil {
-		return unknown(check, "Secret "+d.Namespace+"/"+servingSecret, err)
+		return unknown(check, "Secret "+d.Namespace+"/"+hostrights.ServingSecret, err)
 	}
 	served := parseCertificate(secret.Data[corev1.TLSCertKey])
 	if served == nil {
-		return []Finding{problem(check, "Secret "+d.Namespace+"/"+servingSecret+" holds no certificate", "delete the Secret; Muster makes it anew")}
+		return []Finding{problem(check, "Secret "+d.Namespace+"/"+hostrights.ServingSecret+" holds no certificate", "delete the Secret; Muster makes it anew")}
 	}
 	var findings []Finding
 	if left := served.NotAfter.Sub(d.Now()); left < soon {
 		findings = append(findings, problem(check, fmt.Sprintf("the certificate ends at %s and was not renewed", served.NotAfter.Format(time.RFC3339)),
 			"see the log of the Pods for why the Secret cannot be written"))
 	}
-	for _, name := range registrationNames() {
+	for _, name := range hostrights.RegistrationNames() {
 		registration, err := d.Aggregator.ApiregistrationV1().APIServices().Get(ctx, name, metav1.GetOptions{})
 		if err != nil || !d.ours(registration) {
 			continue // a finding already

@@ -126,9 +126,14 @@ func (d *Doctor) pods(ctx context.Context) []Finding {
 			"name the namespace with --namespace, or start the Deployment; a server outside of the cluster is not seen here")}
 	}
 	var findings []Finding
+	running := 0
 	images := map[string]string{}
 	for i := range list.Items {
 		pod := &list.Items[i]
+		if pod.Status.Phase == corev1.PodSucceeded {
+			continue // a Job's, which has done its work
+		}
+		running++
 		if !ready(pod) {
 			findings = append(findings, problem(check, fmt.Sprintf("Pod %s is not ready", pod.Name),
 				fmt.Sprintf("see kubectl -n %s describe pod %s, and its log", d.Namespace, pod.Name)))
@@ -144,7 +149,7 @@ func (d *Doctor) pods(ctx context.Context) []Finding {
 			fmt.Sprintf("let the rollout end: kubectl -n %s rollout status deployment", d.Namespace)))
 	}
 	if len(findings) == 0 {
-		return fine(check, "%d Pods are ready and of one version", len(list.Items))
+		return fine(check, "%d Pods are ready and of one version", running)
 	}
 	return findings
 }

@@ -21,12 +21,17 @@ const (
 	stale = 15 * time.Second
 	// skew is how far clocks may differ before certificates and tokens suffer.
 	skew = 2 * time.Second
+	// patience is how long Muster may take to answer, which without its storage may
+	// be for ever.
+	patience = 10 * time.Second
 )
 
 // storage checks that Muster trusts its storage.
 func (d *Doctor) storage(ctx context.Context) []Finding {
 	const check = "storage"
-	err := d.AskStorage(ctx)
+	asking, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := d.AskStorage(asking)
 	if _, _, held := identity.FromStatus(err); held {
 		return []Finding{problem(check, err.Error(), `bring the right etcd back, or see what was found with "kubectl muster confirm-storage"`)}
 	}

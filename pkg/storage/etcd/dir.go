@@ -20,6 +20,9 @@ const (
 	socketDir  = "run"
 	socketFile = "etcd.sock"
 
+	// MinFreeBytes is etcd's log file, which it allocates at once, and a little.
+	MinFreeBytes = 80 << 20
+
 	// maxSocketPath is the longest path that every Unix can bind a socket to: sun_path has
 	// 104 bytes on BSD and macOS and 108 on Linux, with the terminating NUL.
 	maxSocketPath = 103
@@ -66,6 +69,21 @@ func LockDir(dir string) (unlock func(), err error) {
 	// Closing the file is what unlocks it; the file itself stays, or a process that has opened
 	// it already would lock a file that nobody else can find.
 	return func() { _ = f.Close() }, nil
+}
+
+// CheckSpace refuses a disk with fewer free bytes than minimum, before etcd finds out that it is full while
+// it writes.
+func CheckSpace(dir string, minimum uint64) error {
+	var stat syscall.Statfs_t
+	if err := syscall.Statfs(dir, &stat); err != nil {
+		return fmt.Errorf("data directory %s: ask for free space: %w", dir, err)
+	}
+	free := stat.Bavail * uint64(stat.Bsize)
+	if free < minimum {
+		return fmt.Errorf("data directory %s is on a full disk: %d MiB are free, and etcd needs %d MiB to start",
+			dir, free>>20, minimum>>20)
+	}
+	return nil
 }
 
 // prepareSocket returns the path for a socket that only this user can reach, and a function that

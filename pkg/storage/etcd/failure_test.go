@@ -3,7 +3,10 @@
 
 package etcd
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestDoneTellsOfAServerThatStopsByItself(t *testing.T) {
 	server, err := Start(t.Context(), Config{DataDir: t.TempDir(), UnsafeNoFsync: true})
@@ -17,5 +20,15 @@ func TestDoneTellsOfAServerThatStopsByItself(t *testing.T) {
 	}
 	if _, open := <-server.Done(); open {
 		t.Error("Done yields more than one error")
+	}
+}
+
+func TestAFullDiskIsRefused(t *testing.T) {
+	err := CheckSpace(t.TempDir(), 1<<62)
+	if err == nil || !strings.Contains(err.Error(), "is on a full disk") {
+		t.Errorf("error %v", err)
+	}
+	if err := CheckSpace(t.TempDir(), 1); err != nil {
+		t.Error(err)
 	}
 }

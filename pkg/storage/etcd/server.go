@@ -96,6 +96,8 @@ type Server struct {
 	closing   chan struct{}
 	closeOnce sync.Once
 	stopping  atomic.Bool // quietens the log
+	breakage  *Breakage
+	broken    atomic.Bool // it can be neither used nor stopped
 	watching  sync.WaitGroup
 }
 
@@ -121,6 +123,10 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := CheckSpace(dataDir, MinFreeBytes); err != nil {
+		unlock()
+		return nil, err
+	}
 	socket, cleanup, err := prepareSocket(dataDir, os.TempDir())
 	if err != nil {
 		unlock()
@@ -132,6 +138,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		cleanup:  cleanup,
 		done:     make(chan error, 1),
 		closing:  make(chan struct{}),
+		breakage: NewBreakage(dataDir),
 	}
 	if err := s.start(ctx, cfg, socket); err != nil {
 		s.release()
@@ -158,7 +165,7 @@ func (c Config) withDefaults() Config {
 // start starts etcd and waits until it is ready.
 func (s *Server) start(ctx context.Context, cfg Config, socket string) error {
 	logger := klog.FromContext(ctx).WithName("etcd")
-	e, err := embed.StartEtcd(embedConfig(cfg, socket, NewZapLogger(logger, &s.stopping)))
+	e, err := s.embed(embedConfig(cfg, socket, NewZapLogger(logger, &s.stopping, s.breakage.Options()...)))
 	if err != nil {
 		return fmt.Errorf("embedded etcd in %s: %w", cfg.DataDir, err)
 	}
@@ -172,6 +179,8 @@ func (s *Server) start(ctx context.Context, cfg Config, socket string) error {
 		err = fmt.Errorf("embedded etcd in %s stopped while starting: %w", cfg.DataDir, err)
 	case <-e.Server.StopNotify():
 		err = fmt.Errorf("embedded etcd in %s stopped while starting", cfg.DataDir)
+	case err := <-s.breakage.Broken():
+		return err
 	case <-timeout.C:
 		err = fmt.Errorf("embedded etcd in %s was not ready after %s", cfg.DataDir, cfg.StartTimeout)
 	case <-ctx.Done():
@@ -180,6 +189,23 @@ func (s *Server) start(ctx context.Context, cfg Config, socket string) error {
 	s.stopping.Store(true)
 	e.Close()
 	return err
+}
+
+// embed starts etcd. Its error may be what etcd would have ended the process for.
+func (s *Server) embed(config *embed.Config) (*embed.Etcd, error) {
+	started := make(chan error, 1)
+	var e *embed.Etcd
+	go func() { // parked for good if etcd would have ended the process
+		var err error
+		e, err = embed.StartEtcd(config)
+		started <- err
+	}()
+	select {
+	case err := <-started:
+		return e, err
+	case err := <-s.breakage.Broken():
+		return nil, err
+	}
 }
 
 // embedConfig is etcd's configuration for a cluster of one on a unix socket.
@@ -218,6 +244,9 @@ func embedConfig(cfg Config, socket string, logger *zap.Logger) *embed.Config {
 func (s *Server) watch() {
 	defer s.watching.Done()
 	select {
+	case err := <-s.breakage.Broken():
+		s.broken.Store(true)
+		s.done <- err
 	case err := <-s.etcd.Err():
 		s.done <- fmt.Errorf("embedded etcd failed: %w", err)
 	case <-s.etcd.Server.StopNotify():
@@ -248,9 +277,25 @@ func (s *Server) Close() {
 		close(s.closing)
 		s.watching.Wait()
 		s.stopping.Store(true)
-		s.etcd.Close()
+		s.stop()
 		s.release()
 	})
+}
+
+// stop ends etcd, unless it would have ended the process.
+func (s *Server) stop() {
+	if s.broken.Load() {
+		return
+	}
+	stopped := make(chan struct{})
+	go func() { // parked for good if etcd would have ended the process
+		defer close(stopped)
+		s.etcd.Close()
+	}()
+	select {
+	case <-stopped:
+	case <-s.breakage.Broken():
+	}
 }
 
 // release gives the data directory and the socket's directory free.

@@ -55,7 +55,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer unlock()
-	if err := checkSpace(cfg.DataDir, minFreeBytes); err != nil {
+	if err := etcd.CheckSpace(cfg.DataDir, etcd.MinFreeBytes); err != nil {
 		return err
 	}
 	m := &member{cfg: cfg, health: &health{reason: "starting"}}

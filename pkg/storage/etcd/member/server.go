@@ -15,7 +15,6 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 	"k8s.io/klog/v2"
 
 	"github.com/muster-project/muster/pkg/storage/etcd"
@@ -33,17 +32,16 @@ const (
 
 // server is etcd, from its start to its end.
 type server struct {
-	dataDir  string
 	etcd     *embed.Etcd
 	stopping atomic.Bool // quietens the log
-	broken   chan error  // that etcd would have ended the process
+	breakage *etcd.Breakage
 }
 
 // startServer starts etcd in the data directory: with the log that is there, or else as a member of
 // initialCluster, which exists already or not. It returns before the cluster has a majority.
 func startServer(ctx context.Context, cfg Config, clusterState, token, initialCluster string) (*server, error) {
-	s := &server{dataDir: cfg.DataDir, broken: make(chan error, 1)}
-	logger := etcd.NewZapLogger(klog.FromContext(ctx).WithName("etcd"), &s.stopping, zap.WithFatalHook(s), zap.WithPanicHook(s))
+	s := &server{breakage: etcd.NewBreakage(cfg.DataDir)}
+	logger := etcd.NewZapLogger(klog.FromContext(ctx).WithName("etcd"), &s.stopping, s.breakage.Options()...)
 	config, err := embedConfig(cfg, logger)
 	if err != nil {
 		return nil, err
@@ -62,7 +60,7 @@ func startServer(ctx context.Context, cfg Config, clusterState, token, initialCl
 			return nil, fmt.Errorf("etcd does not start with data directory %s: %w", cfg.DataDir, err)
 		}
 		return s, nil
-	case err := <-s.broken:
+	case err := <-s.breakage.Broken():
 		return nil, err
 	}
 }
@@ -103,33 +101,12 @@ func embedConfig(cfg Config, logger *zap.Logger) (*embed.Config, error) {
 	return c, gates.Set(consistencyChecks)
 }
 
-var _ zapcore.CheckWriteHook = (*server)(nil)
-
-// OnWrite is called instead of the end of the process after etcd has logged what it cannot go on
-// with, a full disk for one. The goroutine that it is called in never runs again, because its code
-// counts on that: Run returns the error, and the process ends.
-func (s *server) OnWrite(entry *zapcore.CheckedEntry, fields []zapcore.Field) {
-	encoded := zapcore.NewMapObjectEncoder()
-	for _, field := range fields {
-		field.AddTo(encoded)
-	}
-	err := fmt.Errorf("etcd cannot go on with data directory %s: %s", s.dataDir, entry.Message)
-	if cause, ok := encoded.Fields["error"]; ok {
-		err = fmt.Errorf("%w: %v", err, cause)
-	}
-	select {
-	case s.broken <- err:
-	default: // the first is the one that counts
-	}
-	select {}
-}
-
 // failure is the error that ends etcd, if one does before it is stopped. It is received from alone.
 func (s *server) failure(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return nil
-	case err := <-s.broken:
+	case err := <-s.breakage.Broken():
 		return errBroken{err}
 	case err := <-s.etcd.Err():
 		return fmt.Errorf("etcd failed: %w", err)
@@ -157,7 +134,7 @@ func (s *server) stop(ctx context.Context) error {
 	select {
 	case <-stopped:
 		return nil
-	case err := <-s.broken:
+	case err := <-s.breakage.Broken():
 		return err
 	}
 }

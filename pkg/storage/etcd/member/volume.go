@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/client/pkg/v3/types"
@@ -27,9 +26,6 @@ const (
 	// anybody.
 	startingFile = "starting"
 	joining      = "join"
-
-	// minFreeBytes is etcd's log file, which it allocates at once, and a little.
-	minFreeBytes = 80 << 20
 )
 
 // volume is what a data directory says about the member that it belongs to.
@@ -147,18 +143,4 @@ func settled(dataDir string) error {
 		return fmt.Errorf("data directory %s cannot be written: %w", dataDir, err)
 	}
 	return etcd.ForgetRestored(dataDir)
-}
-
-// checkSpace refuses a disk that is full before etcd finds it out while it writes.
-func checkSpace(dataDir string, minimum uint64) error {
-	var stat syscall.Statfs_t
-	if err := syscall.Statfs(dataDir, &stat); err != nil {
-		return fmt.Errorf("data directory %s: ask for free space: %w", dataDir, err)
-	}
-	free := stat.Bavail * uint64(stat.Bsize)
-	if free < minimum {
-		return fmt.Errorf("data directory %s is on a full disk: %d MiB are free, and etcd needs %d MiB to start",
-			dataDir, free>>20, minimum>>20)
-	}
-	return nil
 }

@@ -137,6 +137,7 @@ func (p *process) assemble(ctx context.Context, o options.CompletedOptions, host
 		Revisions:   revisions,
 		Inventories: inventories,
 		Renderer:    &render.Renderer{Templates: scripts},
+		Scripts:     scripts,
 		Mirror:      o.Mirrors.Resolve,
 		Elected:     o.Elected,
 	}

@@ -36,6 +36,7 @@ func benchmarks() []benchmark {
 		{"G2", "a cluster fails; when its work runs on another one", measureFailover},
 		{"G5", "what a registered and probed cluster costs in memory and in etcd", measureFootprint},
 		{"G7", "the server restarts; when it answers", measureRestart},
+		{"SCRIPT", "what one evaluation of Lua, through a worker, and of CEL takes", measureScripts},
 	}
 }
 
@@ -127,7 +128,7 @@ func (b *bench) parse(args []string, stderr io.Writer) (chosen []benchmark, outp
 	flags.Usage = func() {
 		fmt.Fprintln(stderr, "usage: bench [flags] [NAME ...]")
 		for _, one := range benchmarks() {
-			fmt.Fprintf(stderr, "  %-4s %s\n", one.name, one.about)
+			fmt.Fprintf(stderr, "  %-6s %s\n", one.name, one.about)
 		}
 		flags.PrintDefaults()
 	}

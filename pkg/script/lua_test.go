@@ -223,8 +223,9 @@ function evaluate()
   local traces = {seen, upvalue, left or "", string.left or "", require("json").left or "", ("").left or "", obj.left or ""}
   left, string.left, obj.left, metrics.left, require("json").left = 1, 1, 1, 1, 1
   getmetatable("").__index.left = 1
-  string.upper, math.floor, pairs, evaluate = nil, nil, nil, nil
-  _G.table = nil
+  string.upper, math.floor, evaluate = nil, nil, nil
+  _G.table, _G.pairs, _G.left = nil, nil, 1
+  setmetatable(_G, {__index = function() return 1 end})
   return {traces = traces, metrics = metrics.left == 1}
 end`
 	shared := map[string]any{}

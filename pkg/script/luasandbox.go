@@ -27,9 +27,15 @@ import (
 // is set in the order of luaCodec: shorter keys first, then by the alphabet.
 type luaSandbox struct {
 	state *lua.LState
-	// base are the global functions, libraries the tables of functions by name.
+	// base are the global functions, libraries the tables of functions by name, and
+	// globals a table with all of them, which scripts do not get hold of.
 	base      []luaEntry
 	libraries []luaLibrary
+	globals   *lua.LTable
+	// inherit is the metatable of environments, by which they have what is in globals.
+	inherit *lua.LTable
+	// running is the environment of the running evaluation.
+	running *lua.LTable
 	// loaded are the modules that the running evaluation has required.
 	loaded map[string]*lua.LTable
 }
@@ -63,15 +69,16 @@ func (b *luaLibrary) pristine() bool {
 	return count == len(b.entries)
 }
 
-// restore makes the table anew unless it is pristine.
-func (b *luaLibrary) restore(l *lua.LState) {
+// restore makes the table anew unless it is pristine, and reports whether it did.
+func (b *luaLibrary) restore(l *lua.LState) (made bool) {
 	if b.pristine() {
-		return
+		return false
 	}
 	b.table = l.CreateTable(0, len(b.entries))
 	for _, entry := range b.entries {
 		b.table.RawSetString(entry.name, entry.value)
 	}
+	return true
 }
 
 const (
@@ -113,7 +120,42 @@ func newLuaSandbox() *luaSandbox {
 		}
 		s.libraries = append(s.libraries, library)
 	}
+	s.prepare()
 	return s
+}
+
+// prepare makes what environments inherit. To fill each with thirty functions would cost
+// more than most scripts do. What a script notices of it is that a function is still there
+// after its name was set to nil.
+func (s *luaSandbox) prepare() {
+	s.globals = s.state.CreateTable(0, len(s.base)+len(s.libraries))
+	for _, entry := range s.base {
+		s.globals.RawSetString(entry.name, entry.value)
+	}
+	missing := s.state.NewTable()
+	missing.RawSetString("__index", s.state.NewFunction(s.missing))
+	s.globals.Metatable = missing
+	s.inherit = s.state.NewTable()
+	s.inherit.RawSetString("__index", s.globals)
+}
+
+// missing is called for a global that is not there, and for _G. Who asks for that wants
+// to see the environment as a table: from then on it has everything itself.
+func (s *luaSandbox) missing(l *lua.LState) int {
+	if l.Get(2) != lua.LString("_G") {
+		l.Push(lua.LNil)
+		return 1
+	}
+	env := s.running
+	env.Metatable = lua.LNil
+	for key, value := s.globals.Next(lua.LNil); key != lua.LNil; key, value = s.globals.Next(key) {
+		if env.RawGet(key) == lua.LNil {
+			env.RawSet(key, value)
+		}
+	}
+	env.RawSetString("_G", env)
+	l.Push(env)
+	return 1
 }
 
 func (s *luaSandbox) close() { s.state.Close() }
@@ -173,14 +215,13 @@ func (s *luaSandbox) approve(library, name string, value lua.LValue) lua.LValue 
 // string or to _G, the next one does not see.
 func (s *luaSandbox) environment() *lua.LTable {
 	clear(s.loaded)
-	env := s.state.CreateTable(0, len(s.base)+len(s.libraries)+4)
-	for _, entry := range s.base {
-		env.RawSetString(entry.name, entry.value)
-	}
+	s.running = s.state.CreateTable(0, 4)
+	s.running.Metatable = s.inherit
 	for i := range s.libraries {
 		library := &s.libraries[i]
-		library.restore(s.state)
-		env.RawSetString(library.name, library.table)
+		if library.restore(s.state) {
+			s.globals.RawSetString(library.name, library.table)
+		}
 		if library.name == "string" {
 			// What s:upper() looks into. getmetatable gives it away, so it is new too.
 			methods := s.state.CreateTable(0, 1)
@@ -188,8 +229,7 @@ func (s *luaSandbox) environment() *lua.LTable {
 			s.state.SetMetatable(lua.LString(""), methods)
 		}
 	}
-	env.RawSetString("_G", env)
-	return env
+	return s.running
 }
 
 // require returns one of the modules that Sveltos has. It reads nothing and knows no

@@ -45,6 +45,8 @@ end`
 					if answer.Err != nil || answer.Result["n"] != int64(i) {
 						t.Fatalf("answer %d is %v, %v", i, answer.Result, answer.Err)
 					}
+				case bad == "memory" && errors.Is(answer.Err, ErrTimeout):
+					// On a slow machine the time is over before the memory is.
 				case want == nil && !own, want != nil && !errors.Is(answer.Err, want):
 					t.Errorf("the bad one: %v, want %v", answer.Err, want)
 				}

@@ -136,6 +136,7 @@ func (p *process) assemble(ctx context.Context, o options.CompletedOptions, host
 		Records:      store,
 		Inventories:  inventories,
 		Renderer:     &render.Renderer{Templates: scripts},
+		Scripts:      scripts,
 		Mirror:       o.Mirrors.Resolve,
 		Elected:      o.Elected,
 	}

@@ -34,6 +34,7 @@ import (
 	"github.com/muster-project/muster/pkg/deploy/inventory"
 	"github.com/muster-project/muster/pkg/fleet"
 	"github.com/muster-project/muster/pkg/render"
+	"github.com/muster-project/muster/pkg/script"
 	"github.com/muster-project/muster/pkg/selection"
 	"github.com/muster-project/muster/pkg/storage/records"
 )
@@ -71,6 +72,8 @@ type Dependencies struct {
 	Records     *records.Store
 	Inventories *inventory.Store
 	Renderer    *render.Renderer
+	// Scripts evaluate what users wrote in Lua.
+	Scripts *script.Pool
 	// Mirror maps the URL of a chart repository to the one to fetch from.
 	Mirror func(string) string
 	Prober fleet.ProberOptions

@@ -75,7 +75,7 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 	p.clusters = &sveltoscluster.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: recorder, Forget: connections.Forget,
 		Trigger: trigger.New[reconcile.Request](), Brake: brake, ForgetInventories: p.forgetInventories,
-		Fences: connections, Workers: p.workers,
+		Fences: connections, Workers: p.workers, Scripts: d.Scripts,
 	}
 	p.prober = fleet.NewProber(connections, p.clusters.Report, d.Prober)
 	p.clusters.Prober = p.prober

@@ -28,8 +28,12 @@ const (
 	healthy
 	// unreachable: no connection, or no answer in time.
 	unreachable
-	// unwell: the API server answers with a 5xx.
+	// unwell: the API server answers with a 5xx, or one of the cluster's own checks
+	// fails.
 	unwell
+	// undecided: the API server is healthy, and what the cluster's own checks say could
+	// not be found out.
+	undecided
 	// refused: something answers, and what it says is about our credentials,
 	// not about its health.
 	refused

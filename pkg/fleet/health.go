@@ -34,6 +34,10 @@ type Health struct {
 	CredentialsInvalid bool
 	// Failures counts consecutive failures, up to the threshold.
 	Failures int
+	// Checks is what the cluster's own checks came to, and CheckMessage why, with the
+	// check's name in it; both are empty if there are none.
+	Checks       CheckState
+	CheckMessage string
 	// Message says what is wrong, for users; empty if nothing is. Equal
 	// causes have equal messages.
 	Message string
@@ -50,6 +54,8 @@ type observation struct {
 	// at is when the probe was due: the schedule and not the moment, so that
 	// time spans are exact whatever the load.
 	at time.Time
+	// checks is what the cluster's own checks came to; nil if they were not run.
+	checks *Verdict
 	// unasked: there are no credentials to ask the cluster with.
 	unasked bool
 	// version and id are empty if they weren't asked for, or not answered.
@@ -89,9 +95,12 @@ func (v *vitals) observe(o observation) {
 	if o.id != "" {
 		v.health.ID = o.id
 	}
+	v.note(o)
 	switch o.outcome {
 	case healthy:
 		v.succeed(o.at)
+	case undecided:
+		v.abstain(o)
 	case unreachable, unwell:
 		v.fail(o.message)
 	case refused:
@@ -99,6 +108,37 @@ func (v *vitals) observe(o observation) {
 		v.health.Message = o.message
 	case unknown:
 	}
+}
+
+// note keeps what the checks came to. While the API server does not answer as it should
+// nothing is known of them.
+func (v *vitals) note(o observation) {
+	h := &v.health
+	switch {
+	case o.checks != nil:
+		h.Checks, h.CheckMessage = o.checks.State, o.checks.Message
+	case o.outcome == healthy:
+		h.Checks, h.CheckMessage = ChecksNone, ""
+	case h.Checks != ChecksNone && (o.outcome == unreachable || o.outcome == unwell):
+		h.Checks, h.CheckMessage = ChecksUndecided, "not run: "+o.message
+	}
+}
+
+// abstain takes a probe into account that found the API server well and could not find
+// out what the cluster's checks say: a cluster that is ready stays so, and another does
+// not become it.
+func (v *vitals) abstain(o observation) {
+	h := &v.health
+	if h.Ready {
+		v.succeed(o.at)
+	} else {
+		v.successes = 0
+		h.CredentialsInvalid = false
+		if !h.Down {
+			h.Failures = 0
+		}
+	}
+	h.Message = o.message
 }
 
 func (v *vitals) succeed(at time.Time) {

@@ -16,6 +16,16 @@ func look(second int, o outcome, message string) observation {
 	return observation{finding: finding{o, message}, at: time.Unix(int64(second), 0)}
 }
 
+// checked is an observation of a healthy API server and what checks said.
+func checked(second int, state CheckState, message string) observation {
+	outcome := map[CheckState]outcome{
+		ChecksPassed: healthy, ChecksFailed: unwell, ChecksErred: unwell, ChecksUndecided: undecided,
+	}[state]
+	o := look(second, outcome, message)
+	o.checks = &Verdict{state, message}
+	return o
+}
+
 func TestHealthFollowsObservations(t *testing.T) {
 	ready := Health{Ready: true, EverReady: true}
 	down := Health{EverReady: true, Down: true, Failures: 3, Message: "gone"}
@@ -32,6 +42,39 @@ func TestHealthFollowsObservations(t *testing.T) {
 		"a cluster that failed before it was ever ready needs one success, too": {
 			seen: []observation{look(0, unreachable, "gone"), look(1, unreachable, "gone"), look(2, unreachable, "gone"), look(9, healthy, "")},
 			want: ready,
+		},
+		"a check that fails is a failure": {
+			known: ready,
+			seen:  []observation{checked(0, ChecksFailed, "c failed"), checked(1, ChecksFailed, "c failed"), checked(2, ChecksErred, "c erred")},
+			want:  Health{EverReady: true, Down: true, Failures: 3, Message: "c erred", Checks: ChecksErred, CheckMessage: "c erred"},
+		},
+		"checks that pass are a success": {
+			seen: []observation{checked(0, ChecksFailed, "c failed"), checked(1, ChecksPassed, "")},
+			want: Health{Ready: true, EverReady: true, Checks: ChecksPassed},
+		},
+		"a check that is undecided leaves a ready cluster ready": {
+			known: Health{Ready: true, EverReady: true},
+			seen:  []observation{look(0, unwell, "ill"), checked(1, ChecksUndecided, "c?"), checked(2, ChecksUndecided, "c?"), checked(3, ChecksUndecided, "c?")},
+			want:  Health{Ready: true, EverReady: true, Message: "c?", Checks: ChecksUndecided, CheckMessage: "c?"},
+		},
+		"a check that is undecided makes no cluster ready": {
+			seen: []observation{look(0, unwell, "ill"), checked(1, ChecksUndecided, "c?")},
+			want: Health{Message: "c?", Checks: ChecksUndecided, CheckMessage: "c?"},
+		},
+		"nor one that was Down, however long": {
+			known: down,
+			seen:  []observation{checked(0, ChecksPassed, ""), checked(5, ChecksUndecided, "c?"), checked(11, ChecksPassed, "")},
+			want:  Health{EverReady: true, Down: true, Message: "reachable again; ready when it has stayed so for 10s", Checks: ChecksPassed},
+		},
+		"of a cluster that does not answer nobody knows what its checks say": {
+			known: Health{Ready: true, EverReady: true, Checks: ChecksPassed},
+			seen:  []observation{look(0, unreachable, "gone")},
+			want:  Health{Ready: true, EverReady: true, Failures: 1, Message: "gone", Checks: ChecksUndecided, CheckMessage: "not run: gone"},
+		},
+		"checks that were removed are forgotten": {
+			known: Health{Ready: true, EverReady: true, Checks: ChecksPassed},
+			seen:  []observation{look(0, healthy, "")},
+			want:  ready,
 		},
 		"two failures are not three": {
 			known: ready,

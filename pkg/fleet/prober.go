@@ -63,6 +63,9 @@ type Target struct {
 	// FailureThreshold is the number of consecutive failures that make the
 	// cluster Down; DefaultFailureThreshold if zero or less.
 	FailureThreshold int
+	// Checks, if set, are run after every probe that finds the API server healthy. Set
+	// replaces them.
+	Checks Checks
 	// Health is what was known of the cluster before this prober. It is read
 	// when a target is new to the prober, which knows better afterwards.
 	Health Health
@@ -94,6 +97,7 @@ type target struct {
 	Ref
 	uid      types.UID
 	vitals   vitals
+	checks   Checks
 	reported Health
 	evidence evidence
 	memory   probeMemory // the running probe's alone
@@ -129,6 +133,7 @@ func (p *Prober) Set(t Target) {
 	vitals := restore(t.Health, t.FailureThreshold, p.options.Recovery)
 	if known := p.targets[t.Ref]; known != nil && known.uid == t.UID {
 		known.vitals.threshold = vitals.threshold
+		known.checks = t.Checks
 		return
 	}
 	p.remove(t.Ref)
@@ -143,7 +148,7 @@ func (p *Prober) Set(t Target) {
 	if due.Before(p.first) {
 		due = p.first
 	}
-	added := &target{Ref: t.Ref, uid: t.UID, vitals: vitals, reported: t.Health, due: due, fresh: !t.Health.EverReady}
+	added := &target{Ref: t.Ref, uid: t.UID, vitals: vitals, checks: t.Checks, reported: t.Health, due: due, fresh: !t.Health.EverReady}
 	p.targets[t.Ref] = added
 	heap.Push(&p.schedule, added)
 	p.rouse()
@@ -277,6 +282,9 @@ func (p *Prober) untilNext() time.Duration {
 // probe looks at a target, reports what changed, and schedules the next look.
 func (p *Prober) probe(ctx context.Context, t *target) {
 	o := p.look(ctx, t.Ref, &t.memory)
+	if checks, ready := p.checksOf(t); checks != nil && o.outcome == healthy {
+		p.runChecks(ctx, t.Ref, checks, ready, &o)
+	}
 	o.at = t.due
 	before, after, current := p.take(t, o)
 	if !current {
@@ -290,6 +298,13 @@ func (p *Prober) probe(ctx context.Context, t *target) {
 		p.report(t.Ref, t.uid, after)
 	}
 	p.reschedule(t, o)
+}
+
+// checksOf returns a target's checks, and whether it is ready.
+func (p *Prober) checksOf(t *target) (checks Checks, ready bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return t.checks, t.vitals.health.Ready
 }
 
 // take lets the state machine observe.

@@ -13,11 +13,13 @@ import (
 
 // Parent and worker talk in frames: four bytes of length, big endian, and that many bytes
 // of payload. The parent begins with a frame of settings, and the worker answers with a
-// frame of readiness. Then, for each evaluation, the parent sends a frame of request and
-// one with the template's text, and the worker answers with a frame of result, followed,
-// unless it tells of an error, by one with the output. Text and output are frames of
-// their own because JSON would replace what is not UTF-8 in them, and because it makes
-// their limits exact.
+// frame of readiness. Then the parent sends a frame of request and one with the text of
+// the template or script, which is a frame of its own because JSON would replace what is
+// not UTF-8 in it, and because that makes its limit exact.
+//
+// A template is answered with a frame of result, followed, unless that tells of an error,
+// by one with the output. A script's request has a third frame with what it is given, and
+// is answered with frames of answers; see luawire.go.
 
 // maxHeader bounds the frames whose size no user decides, in bytes.
 const maxHeader = 64 << 10
@@ -36,8 +38,11 @@ type readiness struct {
 
 // request is the head of an evaluation; the text follows.
 type request struct {
-	Name string          `json:"name"`
-	Data json.RawMessage `json:"data"`
+	Name string `json:"name"`
+	// Data is a template's.
+	Data json.RawMessage `json:"data,omitempty"`
+	// Lua is set if the text is a script; a frame of data follows it.
+	Lua *luaRequest `json:"lua,omitempty"`
 }
 
 // result is the head of an answer; the output follows if both fields are empty.

@@ -5,9 +5,9 @@ package script
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,7 +55,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Pool evaluates templates in worker processes, which it starts when they are needed.
+// Pool evaluates templates and Lua in worker processes, which it starts when they are
+// needed.
 type Pool struct {
 	options Options
 	started atomic.Bool
@@ -64,17 +65,22 @@ type Pool struct {
 	jobs    chan job
 }
 
-// job is one evaluation on its way to a worker. Whoever receives it answers.
+// job is a task on its way to a worker. Whoever receives it answers.
 type job struct {
 	ctx    context.Context
-	head   []byte
-	text   []byte
-	answer chan<- answered
+	task   task
+	answer chan<- error
 }
 
-type answered struct {
-	output string
-	err    error
+// task is what a worker is asked for at once: an evaluation, or a part of a batch.
+type task interface {
+	// frames are what the worker is sent.
+	frames() [][]byte
+	// receive reads the worker's answer and keeps it. Each call of progress gives the
+	// worker its time anew. It is called a second time, and then begins anew, if the
+	// worker died and another one is asked. Its error means that there is no answer;
+	// what is wrong with the evaluation is part of one.
+	receive(out io.Reader, progress func()) error
 }
 
 // NewPool returns a pool that evaluates nothing until Run.
@@ -87,10 +93,10 @@ func NewPool(options Options) *Pool {
 	}
 }
 
-// Ready returns a channel that is closed once Run serves RenderTemplate.
+// Ready returns a channel that is closed once Run serves evaluations.
 func (p *Pool) Ready() <-chan struct{} { return p.ready }
 
-// Run serves RenderTemplate until ctx ends, and returns when every worker process is
+// Run serves evaluations until ctx ends, and returns when every worker process is
 // gone. Evaluations under way are killed. It can be called once.
 func (p *Pool) Run(ctx context.Context) error {
 	if p.started.Swap(true) {
@@ -129,46 +135,33 @@ func (p *Pool) RenderTemplate(ctx context.Context, t Template) (string, error) {
 }
 
 func (p *Pool) render(ctx context.Context, t Template) (string, error) {
-	select {
-	case <-p.ready:
-	default:
-		return "", ErrNotRunning
-	}
 	head, err := t.head()
 	if err != nil {
 		return "", err
 	}
-	answer := make(chan answered, 1)
-	select {
-	case p.jobs <- job{ctx: ctx, head: head, text: []byte(t.Text), answer: answer}:
-	case <-ctx.Done():
-		return "", context.Cause(ctx)
-	case <-p.ended:
-		return "", ErrNotRunning
+	x := &templateTask{head: head, text: []byte(t.Text)}
+	if err := p.submit(ctx, x); err != nil {
+		return "", err
 	}
-	// The slot watches ctx from here on and answers in any case.
-	a := <-answer
-	return a.output, a.err
+	return x.result()
 }
 
-// head encodes what goes before the text, and checks the limits of both.
-func (t Template) head() ([]byte, error) {
-	if len(t.Text) > MaxText {
-		return nil, fmt.Errorf("%w: the template has %d bytes, at most %d are allowed", ErrInput, len(t.Text), MaxText)
+// submit has a worker answer, and returns when it has. ctx ends the wait for a worker,
+// and the worker if it has one.
+func (p *Pool) submit(ctx context.Context, x task) error {
+	select {
+	case <-p.ready:
+	default:
+		return ErrNotRunning
 	}
-	if len(t.Name) > MaxMessage {
-		return nil, fmt.Errorf("%w: the template's name has %d bytes, at most %d are allowed", ErrInput, len(t.Name), MaxMessage)
+	answer := make(chan error, 1)
+	select {
+	case p.jobs <- job{ctx: ctx, task: x, answer: answer}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-p.ended:
+		return ErrNotRunning
 	}
-	data, err := json.Marshal(t.Data)
-	if err != nil {
-		return nil, fmt.Errorf("encoding the template's data: %w", err)
-	}
-	if len(data) > MaxData {
-		return nil, fmt.Errorf("%w: its data has %d bytes of JSON, at most %d are allowed", ErrInput, len(data), MaxData)
-	}
-	head, err := json.Marshal(request{Name: t.Name, Data: data})
-	if err != nil {
-		return nil, fmt.Errorf("encoding the template's data: %w", err)
-	}
-	return head, nil
+	// The slot watches ctx from here on and answers in any case.
+	return <-answer
 }

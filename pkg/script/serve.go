@@ -51,11 +51,22 @@ func serve(in io.Reader, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		output, res := evaluate(req, string(text))
-		if err := answer(out, output, res); err != nil {
+		if err := serveOne(in, out, req, string(text)); err != nil {
 			return err
 		}
 	}
+}
+
+func serveOne(in io.Reader, out io.Writer, req request, text string) error {
+	if req.Lua == nil {
+		output, res := evaluate(req, text)
+		return answer(out, output, res)
+	}
+	data, err := readFrame(in, maxLuaData)
+	if err != nil {
+		return err
+	}
+	return serveLua(out, req.Lua, text, data)
 }
 
 func answer(out io.Writer, output []byte, res result) error {

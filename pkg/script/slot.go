@@ -32,8 +32,7 @@ func (s *slot) run(ctx context.Context) {
 		case <-idle.C:
 			s.clear()
 		case j := <-s.pool.jobs:
-			output, err := s.do(ctx, j)
-			j.answer <- answered{output: output, err: err}
+			j.answer <- s.do(ctx, j)
 			idle.Reset(s.pool.options.IdleLimit)
 		}
 	}
@@ -47,52 +46,48 @@ func (s *slot) clear() {
 	}
 }
 
-// do evaluates a job while both its own context and the pool's last.
-func (s *slot) do(pool context.Context, j job) (string, error) {
+// do has a job done while both the job's own context and the pool's last.
+func (s *slot) do(pool context.Context, j job) error {
 	ctx, cancel := context.WithCancelCause(j.ctx)
 	defer cancel(nil)
 	stop := context.AfterFunc(pool, func() { cancel(ErrNotRunning) })
 	defer stop()
 
 	reused := s.worker != nil
-	output, err := s.try(ctx, j)
+	err := s.try(ctx, j.task)
 	if !reused || (!errors.Is(err, ErrMemory) && !errors.Is(err, ErrWorker)) {
-		return output, err
+		return err
 	}
 	// The worker may have died before it read the request, or of what an earlier one
 	// left in its memory. What an evaluation may have must not depend on who came
 	// before it, so a fresh worker decides.
-	return s.try(ctx, j)
+	return s.try(ctx, j.task)
 }
 
-func (s *slot) try(ctx context.Context, j job) (string, error) {
+func (s *slot) try(ctx context.Context, x task) error {
 	if ctx.Err() != nil {
-		return "", context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 	if s.worker == nil {
 		w, err := startWorker(ctx, s.pool.options.Command, s.pool.options.MemoryLimit)
 		if err != nil {
-			return "", err
+			return err
 		}
 		s.worker = w
 	}
 	w := s.worker
-	limited, cancel := context.WithTimeoutCause(ctx, s.pool.options.WallLimit, ErrTimeout)
-	defer cancel()
-	output, res, intact, err := w.evaluate(limited, j.head, j.text)
+	limited, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	limit := time.AfterFunc(s.pool.options.WallLimit, func() { cancel(ErrTimeout) })
+	defer limit.Stop()
+	intact, err := w.exchange(limited, x, func() { limit.Reset(s.pool.options.WallLimit) })
 	if !intact {
 		s.clear()
 	}
 	if err != nil {
-		return "", s.explain(limited, w, err)
+		return s.explain(limited, w, err)
 	}
-	switch {
-	case res.Template != nil:
-		return "", res.Template
-	case res.OutputExceeded:
-		return "", fmt.Errorf("%w (limit %d bytes)", ErrOutput, MaxOutput)
-	}
-	return string(output), nil
+	return nil
 }
 
 // explain says why a worker, which is gone, gave no answer.

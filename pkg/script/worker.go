@@ -88,26 +88,18 @@ func (w *worker) during(ctx context.Context, exchange func() error) (intact bool
 	return stop(), err
 }
 
-// evaluate sends one request and reads its answer. The worker can be used again only if
+// exchange sends a request and reads its answer. The worker can be used again only if
 // intact is true.
-func (w *worker) evaluate(ctx context.Context, head, text []byte) (output []byte, res result, intact bool, err error) {
+func (w *worker) exchange(ctx context.Context, x task, progress func()) (intact bool, err error) {
 	untouched, err := w.during(ctx, func() error {
-		if err := writeFrame(w.in, head); err != nil {
-			return err
+		for _, frame := range x.frames() {
+			if err := writeFrame(w.in, frame); err != nil {
+				return err
+			}
 		}
-		if err := writeFrame(w.in, text); err != nil {
-			return err
-		}
-		if err := readJSON(w.out, maxHeader, &res); err != nil {
-			return err
-		}
-		if res != (result{}) {
-			return nil
-		}
-		output, err = readFrame(w.out, MaxOutput)
-		return err
+		return x.receive(w.out, progress)
 	})
-	return output, res, untouched && err == nil, err
+	return untouched && err == nil, err
 }
 
 // kill ends the worker, which keeps nothing worth an orderly end, and waits until it is

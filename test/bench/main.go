@@ -37,6 +37,7 @@ func benchmarks() []benchmark {
 		{"G5", "what a registered and probed cluster costs in memory and in etcd", measureFootprint},
 		{"G7", "the server restarts, or a leader of several ends; when it answers, and when another one works", measureRestarts},
 		{"HA", "replicas are restarted and killed, and certificates rotated, under load; what fails", measureAvailability},
+		{"SCRIPT", "what one evaluation of Lua, through a worker, and of CEL takes", measureScripts},
 	}
 }
 
@@ -128,7 +129,7 @@ func (b *bench) parse(args []string, stderr io.Writer) (chosen []benchmark, outp
 	flags.Usage = func() {
 		fmt.Fprintln(stderr, "usage: bench [flags] [NAME ...]")
 		for _, one := range benchmarks() {
-			fmt.Fprintf(stderr, "  %-4s %s\n", one.name, one.about)
+			fmt.Fprintf(stderr, "  %-6s %s\n", one.name, one.about)
 		}
 		flags.PrintDefaults()
 	}

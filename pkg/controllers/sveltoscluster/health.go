@@ -5,6 +5,7 @@ package sveltoscluster
 
 import (
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
 	"github.com/muster-project/muster/pkg/fleet"
@@ -26,5 +27,25 @@ func healthOf(cluster *libv1beta1.SveltosCluster) fleet.Health {
 	if cluster.Status.FailureMessage != nil {
 		health.Message = *cluster.Status.FailureMessage
 	}
+	health.Checks, health.CheckMessage = checksIn(cluster.Status.Conditions)
 	return health
+}
+
+// checksIn is what checksCondition says.
+func checksIn(conditions []metav1.Condition) (state fleet.CheckState, message string) {
+	condition := meta.FindStatusCondition(conditions, libv1beta1.ConditionChecksPassed)
+	if condition == nil {
+		return fleet.ChecksNone, ""
+	}
+	switch condition.Reason {
+	case libv1beta1.ReasonChecksPassed:
+		state = fleet.ChecksPassed
+	case libv1beta1.ReasonCheckFailed:
+		state = fleet.ChecksFailed
+	case libv1beta1.ReasonScriptError:
+		state = fleet.ChecksErred
+	default:
+		state = fleet.ChecksUndecided
+	}
+	return state, condition.Message
 }

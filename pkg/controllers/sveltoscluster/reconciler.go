@@ -25,6 +25,8 @@ import (
 	"github.com/muster-project/muster/pkg/controllers/clusterref"
 	"github.com/muster-project/muster/pkg/controllers/trigger"
 	"github.com/muster-project/muster/pkg/fleet"
+	"github.com/muster-project/muster/pkg/fleet/checks"
+	"github.com/muster-project/muster/pkg/fleet/gather"
 )
 
 var secretKind = corev1.SchemeGroupVersion.WithKind("Secret")
@@ -53,6 +55,8 @@ type Reconciler struct {
 	Forget func(fleet.Ref)
 	// Prober probes what it is told to.
 	Prober Prober
+	// Scripts evaluate what the clusters' checks say.
+	Scripts gather.Evaluator
 	// Trigger wakes the reconciler when the prober has found something out.
 	Trigger *trigger.Source[reconcile.Request]
 	// Brake is told of every finding before it is written, so that it knows of a
@@ -108,6 +112,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		Ref:              ref,
 		UID:              cluster.UID,
 		FailureThreshold: int(cluster.Spec.ConsecutiveFailureThreshold),
+		Checks:           checks.New(r.Scripts, &cluster.Spec),
 		Health:           healthOf(cluster),
 	})
 	if observed := cluster.Status.ObservedGeneration; observed != 0 && observed != cluster.Generation {
@@ -249,6 +254,8 @@ func eventOf(condition, status string) (eventType, reason string) {
 		return corev1.EventTypeWarning, "ClusterNotReady"
 	case libv1beta1.ConditionCredentialsValid + "=False":
 		return corev1.EventTypeWarning, "CredentialsInvalid"
+	case libv1beta1.ConditionChecksPassed + "=False":
+		return corev1.EventTypeWarning, "ClusterCheckFailed"
 	case libv1beta1.ConditionDuplicateRegistration + "=True":
 		return corev1.EventTypeWarning, "DuplicateRegistration"
 	case libv1beta1.ConditionIdentityChanged + "=True":

@@ -44,6 +44,11 @@ func desiredStatus(cluster *libv1beta1.SveltosCluster, health fleet.Health, dupl
 		set(metav1.Condition{Type: libv1beta1.ConditionHasBeenReady, Status: metav1.ConditionTrue, Reason: libv1beta1.ReasonReachable})
 	}
 	set(credentialsCondition(health))
+	if health.Checks == fleet.ChecksNone {
+		meta.RemoveStatusCondition(&status.Conditions, libv1beta1.ConditionChecksPassed)
+	} else {
+		set(checksCondition(health))
+	}
 	set(duplicateCondition(duplicates))
 	if health.ID != "" {
 		set(identityCondition(cluster.Status.ClusterID, health.ID, status.Conditions))
@@ -67,8 +72,13 @@ func readyCondition(health fleet.Health) metav1.Condition {
 	switch {
 	case health.Ready && health.Failures > 0:
 		condition.Status, condition.Reason = metav1.ConditionTrue, libv1beta1.ReasonProbeFailing
+		if checksFail(health) {
+			condition.Reason = libv1beta1.ReasonCheckFailed
+		}
 	case health.Ready:
 		condition.Status, condition.Reason = metav1.ConditionTrue, libv1beta1.ReasonReachable
+	case checksFail(health):
+		condition.Reason = libv1beta1.ReasonCheckFailed
 	case health.Down && health.Failures == 0:
 		condition.Reason = libv1beta1.ReasonStabilizing
 	case health.Down:
@@ -77,8 +87,31 @@ func readyCondition(health fleet.Health) metav1.Condition {
 		condition.Reason = libv1beta1.ReasonCredentialsInvalid
 	case health.Failures > 0:
 		condition.Reason = libv1beta1.ReasonProbeFailing
+	case health.Checks == fleet.ChecksUndecided:
+		condition.Reason = libv1beta1.ReasonCheckUndecided
 	default:
 		condition.Status, condition.Reason = metav1.ConditionUnknown, libv1beta1.ReasonNotProbed
+	}
+	return condition
+}
+
+// checksFail reports whether the latest probe found the API server well and a check not.
+func checksFail(health fleet.Health) bool {
+	return health.Checks == fleet.ChecksFailed || health.Checks == fleet.ChecksErred
+}
+
+// checksCondition tells what the cluster's own checks came to. checksIn reads it back.
+func checksCondition(health fleet.Health) metav1.Condition {
+	condition := metav1.Condition{Type: libv1beta1.ConditionChecksPassed, Status: metav1.ConditionFalse, Message: health.CheckMessage}
+	switch health.Checks {
+	case fleet.ChecksPassed:
+		condition.Status, condition.Reason = metav1.ConditionTrue, libv1beta1.ReasonChecksPassed
+	case fleet.ChecksFailed:
+		condition.Reason = libv1beta1.ReasonCheckFailed
+	case fleet.ChecksErred:
+		condition.Reason = libv1beta1.ReasonScriptError
+	default:
+		condition.Status, condition.Reason = metav1.ConditionUnknown, libv1beta1.ReasonCheckUndecided
 	}
 	return condition
 }

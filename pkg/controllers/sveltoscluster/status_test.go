@@ -4,6 +4,7 @@
 package sveltoscluster
 
 import (
+	gocmp "cmp"
 	"strings"
 	"testing"
 
@@ -39,6 +40,7 @@ func TestDesiredStatus(t *testing.T) {
 		connection  libv1beta1.ConnectionStatus
 		failures    int32
 		message     string
+		checks      string // absent if empty
 	}{
 		{
 			name:  "not probed yet",
@@ -75,6 +77,40 @@ func TestDesiredStatus(t *testing.T) {
 			connection: libv1beta1.ConnectionDown,
 		},
 		{
+			name:   "a check fails, not for long enough",
+			health: fleet.Health{Ready: true, EverReady: true, Failures: 1, Message: "c failed", Checks: fleet.ChecksFailed, CheckMessage: "c failed"},
+			ready:  "True/CheckFailed", credentials: "True/CredentialsAccepted", everReady: "True/Reachable",
+			connection: libv1beta1.ConnectionHealthy, failures: 1, message: "c failed",
+			checks: "False/CheckFailed",
+		},
+		{
+			name:   "a check fails",
+			health: fleet.Health{EverReady: true, Down: true, Failures: 3, Message: "c failed", Checks: fleet.ChecksFailed, CheckMessage: "c failed"},
+			ready:  "False/CheckFailed", credentials: "True/CredentialsAccepted", everReady: "True/Reachable",
+			connection: libv1beta1.ConnectionDown, failures: 3, message: "c failed",
+			checks: "False/CheckFailed",
+		},
+		{
+			name:   "a check's script fails",
+			health: fleet.Health{EverReady: true, Down: true, Failures: 3, Message: "c erred", Checks: fleet.ChecksErred, CheckMessage: "c erred"},
+			ready:  "False/CheckFailed", credentials: "True/CredentialsAccepted", everReady: "True/Reachable",
+			connection: libv1beta1.ConnectionDown, failures: 3, message: "c erred",
+			checks: "False/ScriptError",
+		},
+		{
+			name:   "a check of a new cluster cannot be run",
+			health: fleet.Health{Message: "c?", Checks: fleet.ChecksUndecided, CheckMessage: "c?"},
+			ready:  "False/CheckUndecided", credentials: "Unknown/NotProbed", everReady: "absent",
+			connection: libv1beta1.ConnectionHealthy, message: "c?",
+			checks: "Unknown/CheckUndecided",
+		},
+		{
+			name:   "checks pass",
+			health: fleet.Health{Ready: true, EverReady: true, Checks: fleet.ChecksPassed},
+			ready:  "True/Reachable", credentials: "True/CredentialsAccepted", everReady: "True/Reachable",
+			connection: libv1beta1.ConnectionHealthy, checks: "True/ChecksPassed",
+		},
+		{
 			name:   "credentials refused by a ready cluster move nothing",
 			health: fleet.Health{Ready: true, EverReady: true, CredentialsInvalid: true, Message: "401"},
 			ready:  "True/Reachable", credentials: "False/CredentialsInvalid", everReady: "True/Reachable",
@@ -97,6 +133,7 @@ func TestDesiredStatus(t *testing.T) {
 				"connection":  status.ConnectionStatus,
 				"failures":    status.ConnectionFailures,
 				"message":     "",
+				"checks":      conditionString(status, libv1beta1.ConditionChecksPassed),
 			}
 			if status.FailureMessage != nil {
 				got["message"] = *status.FailureMessage
@@ -104,6 +141,7 @@ func TestDesiredStatus(t *testing.T) {
 			want := map[string]any{
 				"ready": test.ready, "credentials": test.credentials, "everReady": test.everReady,
 				"connection": test.connection, "failures": test.failures, "message": test.message,
+				"checks": gocmp.Or(test.checks, "absent"),
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("status (-want +got):\n%s", diff)
@@ -169,12 +207,24 @@ func TestHealthSurvivesARestart(t *testing.T) {
 		{Ready: true, EverReady: true, Version: "v1.37.0", ID: "id"},
 		{EverReady: true, Down: true, Failures: 3, Message: "refused", Version: "v1.37.0", ID: "id"},
 		{Ready: true, EverReady: true, CredentialsInvalid: true, Message: "401", ID: "id"},
+		{Ready: true, EverReady: true, Checks: fleet.ChecksPassed},
+		{EverReady: true, Down: true, Failures: 3, Message: "c failed", Checks: fleet.ChecksFailed, CheckMessage: "c failed"},
+		{EverReady: true, Down: true, Failures: 3, Message: "c erred", Checks: fleet.ChecksErred, CheckMessage: "c erred"},
+		{Message: "c?", Checks: fleet.ChecksUndecided, CheckMessage: "c?"},
 	} {
 		cluster := registration()
 		cluster.Status = desiredStatus(cluster, health, nil)
 		if diff := cmp.Diff(health, healthOf(cluster)); diff != "" {
 			t.Errorf("health read back from the status (-want +got):\n%s", diff)
 		}
+	}
+}
+
+func TestRemovedChecksLeaveNoCondition(t *testing.T) {
+	cluster := registration()
+	cluster.Status = desiredStatus(cluster, fleet.Health{Ready: true, EverReady: true, Checks: fleet.ChecksPassed}, nil)
+	if got := conditionString(desiredStatus(cluster, fleet.Health{Ready: true, EverReady: true}, nil), libv1beta1.ConditionChecksPassed); got != "absent" {
+		t.Errorf("without checks the condition is %s", got)
 	}
 }
 

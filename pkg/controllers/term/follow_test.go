@@ -92,6 +92,7 @@ func TestEveryReleaseIsTakenAtOnce(t *testing.T) {
 				leader, _ = c.leader(atOnce)
 				time.Sleep(moment)
 			}
+			synctest.Wait() // for the term to begin, once the gate is open
 			if got := leader.epochsOf(); len(got) != 1 || got[0] != 3 {
 				t.Errorf("the last one has led the terms %v, want the third alone", got)
 			}

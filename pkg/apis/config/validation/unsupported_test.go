@@ -19,6 +19,7 @@ import (
 var obeyed = map[string][]string{
 	"SveltosCluster": {
 		"spec.kubeconfigName", "spec.kubeconfigKeyName", "spec.paused", "spec.data", "spec.consecutiveFailureThreshold",
+		"spec.readinessChecks", "spec.livenessChecks",
 	},
 	"ClusterSet": {"spec.clusterSelector", "spec.maxReplicas", "spec.clusterRefs[].namespace", "spec.clusterRefs[].name"},
 	"ClusterProfile": {

@@ -124,6 +124,10 @@ const (
 	// ConditionCredentialsValid is false if the cluster refuses the credentials or
 	// they cannot be used. That moves nothing: it is not the cluster's failure.
 	ConditionCredentialsValid = "CredentialsValid"
+	// ConditionChecksPassed is true if the readiness or liveness checks that are due
+	// passed, false if one did not, and unknown if one could not be run to its end,
+	// which moves nothing. It is there if the cluster has checks.
+	ConditionChecksPassed = "ChecksPassed"
 	// ConditionDuplicateRegistration is true if another object registers the same
 	// cluster.
 	ConditionDuplicateRegistration = "DuplicateRegistration"
@@ -163,6 +167,14 @@ const (
 	// ReasonCredentialsInvalid: the kubeconfig cannot be read, or has in it what is
 	// not allowed.
 	ReasonCredentialsInvalid = "CredentialsInvalid"
+	// ReasonChecksPassed: all checks that are due passed.
+	ReasonChecksPassed = "ChecksPassed"
+	// ReasonCheckFailed: a check did not pass.
+	ReasonCheckFailed = "CheckFailed"
+	// ReasonScriptError: the script of a check failed.
+	ReasonScriptError = "ScriptError"
+	// ReasonCheckUndecided: a check could not be run to its end.
+	ReasonCheckUndecided = "CheckUndecided"
 	// ReasonSameCluster: another registration has the same cluster ID.
 	ReasonSameCluster = "SameCluster"
 	// ReasonUnique: no other registration has this cluster ID.

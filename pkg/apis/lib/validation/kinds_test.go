@@ -63,13 +63,6 @@ func TestValidateSveltosCluster(t *testing.T) {
 			},
 			[]string{"spec.activeWindow: Forbidden: not supported yet"},
 		},
-		"checks": {
-			func(c *lib.SveltosCluster) {
-				c.Spec.ReadinessChecks = []lib.ClusterCheck{{Name: "a"}}
-				c.Spec.LivenessChecks = []lib.ClusterCheck{{Name: "b"}}
-			},
-			[]string{"spec.readinessChecks: Forbidden: not supported yet", "spec.livenessChecks: Forbidden: not supported yet"},
-		},
 		"pullMode": {func(c *lib.SveltosCluster) { c.Spec.PullMode = true }, []string{"spec.pullMode: Forbidden: not supported yet"}},
 		"shard": {
 			func(c *lib.SveltosCluster) { c.Annotations = map[string]string{v1beta1.AnnotationShard: ""} },

@@ -36,14 +36,6 @@ var clusterTable = unsupported.Table[lib.SveltosClusterSpec]{
 		Value: func(s *lib.SveltosClusterSpec) any { return s.ActiveWindow },
 	},
 	{
-		Path: "readinessChecks", Reason: "a cluster is ready when its API server is",
-		Value: func(s *lib.SveltosClusterSpec) any { return s.ReadinessChecks },
-	},
-	{
-		Path: "livenessChecks", Reason: "a cluster is healthy while its API server is",
-		Value: func(s *lib.SveltosClusterSpec) any { return s.LivenessChecks },
-	},
-	{
 		Path: "pullMode", Reason: "Muster connects to a cluster; no agent in it does",
 		Value: func(s *lib.SveltosClusterSpec) any { return s.PullMode },
 	},
@@ -100,7 +92,8 @@ func validateClusterSpec(spec *lib.SveltosClusterSpec, path *field.Path) field.E
 	if size > maxDataSize {
 		errs = append(errs, field.TooLong(path.Child("data"), "", maxDataSize))
 	}
-	return errs
+	errs = append(errs, validateClusterChecks(spec.ReadinessChecks, path.Child("readinessChecks"))...)
+	return append(errs, validateClusterChecks(spec.LivenessChecks, path.Child("livenessChecks"))...)
 }
 
 func validateClusterStatus(status *lib.SveltosClusterStatus, path *field.Path) field.ErrorList {

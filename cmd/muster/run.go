@@ -84,82 +84,39 @@ func newProcess(ctx context.Context, o options.CompletedOptions, host *host, emb
 	return p, nil
 }
 
-// assemble makes the server and the controllers on what they share: the index,
-// the records and the write gate.
+// shared is what the server and the controllers are made on.
+type shared struct {
+	gate        *term.Gate
+	selections  *selection.Index
+	feed        *index.Feed
+	records     *records.Store
+	inventories *inventory.Store
+	scripts     *script.Pool
+}
+
+// assemble makes the server and the controllers on what they share.
 func (p *process) assemble(ctx context.Context, o options.CompletedOptions, host *host, embedded *etcd.Server, config *genericapiserver.RecommendedConfig) error {
-	gateOptions, err := o.GateOptions(host.config)
+	s, err := p.newShared(ctx, o, host, embedded, config)
 	if err != nil {
 		return err
 	}
-	gate := term.NewGate(gateOptions)
-	var encryption value.Transformer
-	feedOptions := index.Options{Prefix: o.Prefix(), Logger: klog.FromContext(ctx)}
-	if config.ResourceTransformers != nil {
-		feedOptions.Transformers = config.ResourceTransformers
-		encryption = config.ResourceTransformers.TransformerForResource(recordsResource)
-	}
-	if embedded != nil {
-		feedOptions.CurrentRevision = embedded.Revision
-	}
-	selections := selection.NewIndex()
-	feed := index.New(selections, p.client, feedOptions)
-	store := records.NewStore(p.client, o.Prefix(), encryption, gate.Epoch)
-	inventories := inventory.NewStore(inventory.OnRecords(store))
-
 	server, err := (&apiserver.Config{GenericConfig: config, ExtraConfig: apiserver.ExtraConfig{
-		Selections:      feed,
-		SelectionsReady: feed.ReadyCheck(),
+		Selections:      s.feed,
+		SelectionsReady: s.feed.ReadyCheck(),
 		Storage:         p.storage,
-		Revisions:       shown.New(revision.NewStore(store)),
-		Inventories:     inventories,
+		Revisions:       shown.New(revision.NewStore(s.records)),
+		Inventories:     s.inventories,
 		Gatherers:       []prometheus.Gatherer{ctrlmetrics.Registry, prometheus.DefaultGatherer},
 	}}).Complete().New()
 	if err != nil {
 		return err
 	}
 	p.server = server.GenericAPIServer
-
-	scripts := script.NewPool(script.Options{Command: []string{"/proc/self/exe", scriptWorkerCommand}})
-	replica, err := replicaName()
-	if err != nil {
+	if err := p.prepareTerms(o, host, s); err != nil {
 		return err
 	}
-	dependencies := &controllers.Dependencies{
-		Loopback:     jsonOnly(p.server.LoopbackClientConfig),
-		Host:         host.config,
-		Reach:        o.Reach(),
-		Gate:         gate,
-		Installation: p.storage.Installation,
-		Replica:      replica,
-		Index:        selections,
-		WaitCurrent:  feed.WaitCurrent,
-		Records:      store,
-		Inventories:  inventories,
-		Renderer:     &render.Renderer{Templates: scripts},
-		Scripts:      scripts,
-		Mirror:       o.Mirrors.Resolve,
-		Elected:      o.Elected,
-	}
-	runner := term.NewRunner(term.RunnerOptions{
-		Gate:       gate,
-		RaiseEpoch: func(ctx context.Context) (int64, error) { return p.raiseEpoch(ctx, o.Prefix()) },
-		NewTerm:    dependencies.NewTerm,
-		// It answers when etcd does, and when the index follows it.
-		Check: func(ctx context.Context) error {
-			_, err := feed.WaitCurrent(ctx)
-			return err
-		},
-	})
-	p.lead = runner.Run
-	if o.Elected {
-		elector, err := o.NewElector(host.config, replica, gate, runner)
-		if err != nil {
-			return err
-		}
-		p.lead = elector.Run
-	}
-	p.background["selection index"] = func(ctx context.Context) error { return p.follow(ctx, feed) }
-	p.background["script workers"] = scripts.Run
+	p.background["selection index"] = func(ctx context.Context) error { return p.follow(ctx, s.feed) }
+	p.background["script workers"] = s.scripts.Run
 	p.background["end of watches"] = server.Retire
 	if host.certificate != nil {
 		p.background["serving certificate"] = host.certificate.Run
@@ -172,6 +129,76 @@ func (p *process) assemble(ctx context.Context, o options.CompletedOptions, host
 	}
 	if embedded != nil {
 		p.background["embedded etcd"] = func(ctx context.Context) error { return wait(ctx, embedded.Done()) }
+	}
+	return nil
+}
+
+// newShared makes the write gate, the index and the records.
+func (p *process) newShared(ctx context.Context, o options.CompletedOptions, host *host, embedded *etcd.Server, config *genericapiserver.RecommendedConfig) (*shared, error) {
+	gateOptions, err := o.GateOptions(host.config)
+	if err != nil {
+		return nil, err
+	}
+	s := &shared{
+		gate:       term.NewGate(gateOptions),
+		selections: selection.NewIndex(),
+		scripts:    script.NewPool(script.Options{Command: []string{"/proc/self/exe", scriptWorkerCommand}}),
+	}
+	var encryption value.Transformer
+	feedOptions := index.Options{Prefix: o.Prefix(), Logger: klog.FromContext(ctx)}
+	if config.ResourceTransformers != nil {
+		feedOptions.Transformers = config.ResourceTransformers
+		encryption = config.ResourceTransformers.TransformerForResource(recordsResource)
+	}
+	if embedded != nil {
+		feedOptions.CurrentRevision = embedded.Revision
+	}
+	s.feed = index.New(s.selections, p.client, feedOptions)
+	s.records = records.NewStore(p.client, o.Prefix(), encryption, s.gate.Epoch)
+	s.inventories = inventory.NewStore(inventory.OnRecords(s.records))
+	return s, nil
+}
+
+// prepareTerms has the controllers run in terms: one without end where nobody else
+// can lead.
+func (p *process) prepareTerms(o options.CompletedOptions, host *host, s *shared) error {
+	replica, err := replicaName()
+	if err != nil {
+		return err
+	}
+	dependencies := &controllers.Dependencies{
+		Loopback:     jsonOnly(p.server.LoopbackClientConfig),
+		Host:         host.config,
+		Reach:        o.Reach(),
+		Gate:         s.gate,
+		Installation: p.storage.Installation,
+		Replica:      replica,
+		Index:        s.selections,
+		WaitCurrent:  s.feed.WaitCurrent,
+		Records:      s.records,
+		Inventories:  s.inventories,
+		Renderer:     &render.Renderer{Templates: s.scripts},
+		Scripts:      s.scripts,
+		Mirror:       o.Mirrors.Resolve,
+		Elected:      o.Elected,
+	}
+	runner := term.NewRunner(term.RunnerOptions{
+		Gate:       s.gate,
+		RaiseEpoch: func(ctx context.Context) (int64, error) { return p.raiseEpoch(ctx, o.Prefix()) },
+		NewTerm:    dependencies.NewTerm,
+		// It answers when etcd does, and when the index follows it.
+		Check: func(ctx context.Context) error {
+			_, err := s.feed.WaitCurrent(ctx)
+			return err
+		},
+	})
+	p.lead = runner.Run
+	if o.Elected {
+		elector, err := o.NewElector(host.config, replica, s.gate, runner)
+		if err != nil {
+			return err
+		}
+		p.lead = elector.Run
 	}
 	return nil
 }

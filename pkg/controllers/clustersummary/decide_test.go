@@ -74,6 +74,10 @@ func TestDecide(t *testing.T) {
 			situation{summary: summaryOf(configv1beta1.SyncModeOneTime, 1, provisioned(1)), fingerprint: other, dirty: true}, verdictDone, 0,
 		},
 		{
+			"OneTime, after, on another cluster",
+			situation{summary: summaryOf(configv1beta1.SyncModeOneTime, 1, provisioned(1)), fingerprint: other, elsewhere: true}, verdictAnew, 0,
+		},
+		{
 			"OneTime, after, with a new spec",
 			situation{summary: summaryOf(configv1beta1.SyncModeOneTime, 2, provisioned(1)), fingerprint: other}, verdictWork, 0,
 		},

@@ -121,9 +121,13 @@ func (r *Reconciler) reconcileNormal(ctx context.Context, summary *configv1beta1
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	elsewhere, err := r.elsewhere(ctx, summary, cluster)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
 	last, dirty := r.memory.last(name, summary.UID)
 	verdict, retry := decide(situation{
-		summary: summary, cluster: cluster, fingerprint: print, last: last, dirty: dirty, now: r.Now(),
+		summary: summary, cluster: cluster, fingerprint: print, elsewhere: elsewhere, last: last, dirty: dirty, now: r.Now(),
 	})
 	if verdict == verdictWork && !r.submit(ctx, clusterref.OfSummary(summary), name, print) {
 		retry = queueRetry
@@ -132,6 +136,20 @@ func (r *Reconciler) reconcileNormal(ctx context.Context, summary *configv1beta1
 		return reconcile.Result{}, err
 	}
 	return reconcile.Result{RequeueAfter: retry}, nil
+}
+
+// elsewhere reports whether what was deployed once is on another cluster, which
+// answered under the same name before. Only OneTime asks: what is deployed again
+// and again finds out by itself.
+func (r *Reconciler) elsewhere(ctx context.Context, summary *configv1beta1.ClusterSummary, cluster *libv1beta1.SveltosCluster) (bool, error) {
+	if !deployedOnce(summary) || !cluster.Status.Ready || cluster.Status.ClusterID == "" {
+		return false, nil
+	}
+	owner, err := ownerOf(summary)
+	if err != nil {
+		return false, err
+	}
+	return r.Deployer.Elsewhere(ctx, clusterref.OfSummary(summary), cluster.UID, fleet.ClusterID(cluster.Status.ClusterID), owner.Key())
 }
 
 // reconcileDelete lets a summary go when nothing of it is left on the cluster,

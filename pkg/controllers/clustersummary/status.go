@@ -187,6 +187,8 @@ func readyCondition(summary *configv1beta1.ClusterSummary, v verdict, last *outc
 	case v == verdictDone, v == verdictWaitForCluster && wasReady(summary), v == verdictPaused && wasReady(summary),
 		v == verdictWork && last == nil && wasJudged(summary):
 		return *meta.FindStatusCondition(summary.Status.Conditions, configv1beta1.ConditionReady)
+	case v == verdictAnew:
+		condition.Reason, condition.Message = configv1beta1.ReasonProvisioning, "Was deployed to another cluster, which answered under this name before."
 	case v == verdictPaused:
 		condition.Reason, condition.Message = configv1beta1.ReasonPaused, "The cluster is paused."
 	case v == verdictWaitForCluster:

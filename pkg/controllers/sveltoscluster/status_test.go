@@ -143,6 +143,10 @@ func TestIdentity(t *testing.T) {
 	if got := conditionString(status, libv1beta1.ConditionIdentityChanged); got != "True/OtherCluster" || status.ClusterID != "two" {
 		t.Errorf("another cluster: %s, ID %q", got, status.ClusterID)
 	}
+	condition := meta.FindStatusCondition(status.Conditions, libv1beta1.ConditionIdentityChanged)
+	if !strings.Contains(condition.Message, "OneTime once more") {
+		t.Errorf("who replaced the cluster is not told what becomes of OneTime: %q", condition.Message)
+	}
 	cluster.Status = status
 	if got := conditionString(desiredStatus(cluster, fleet.Health{ID: "two"}, nil), libv1beta1.ConditionIdentityChanged); got != "True/OtherCluster" {
 		t.Errorf("the next status forgets that the cluster changed: %s", got)

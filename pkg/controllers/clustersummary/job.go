@@ -104,11 +104,15 @@ func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, summar
 	if err != nil {
 		return err
 	}
-	revision, err := r.Revisions.Get(ctx, summary.Spec.ProfileRevision)
+	owner, err := ownerOf(summary)
 	if err != nil {
 		return err
 	}
-	owner, err := ownerOf(summary)
+	revision, err := r.Revisions.Get(ctx, summary.Spec.ProfileRevision)
+	var behavior deploy.Behavior
+	if withdraw {
+		behavior, err = behaviorOf(summary, revision, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -116,7 +120,7 @@ func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, summar
 		r.adoptStrays(ctx, name, target, owner)
 	}
 	if withdraw {
-		return r.withdraw(ctx, target, owner, deploy.Behavior(revision.Spec.StopMatchingBehavior), o)
+		return r.withdraw(ctx, target, owner, behavior, o)
 	}
 	data, err := templateData(cluster)
 	if err != nil {
@@ -147,16 +151,6 @@ func (r *Reconciler) adoptStrays(ctx context.Context, name types.NamespacedName,
 	if err == nil || apierrors.IsForbidden(err) {
 		r.memory.setSearched(name)
 	}
-}
-
-func (r *Reconciler) withdraw(ctx context.Context, target deploy.Cluster, owner inventory.Owner, behavior deploy.Behavior, o *outcome) error {
-	result, err := r.Deployer.Withdraw(ctx, target, owner.Key(), behavior)
-	r.wake(ctx, target.Ref, result.Requeue)
-	if err != nil {
-		return err
-	}
-	o.withdrawn = true
-	return nil
 }
 
 // connect finds the way to a cluster, and who answers there.
@@ -204,27 +198,6 @@ func (r *Reconciler) summariesOf(ctx context.Context, cluster fleet.Ref) ([]conf
 		return nil, fmt.Errorf("looking for the ClusterSummaries of %s: %w", cluster, err)
 	}
 	return summaries.Items, nil
-}
-
-// isWithdrawal tells a summary that the profile controller takes back, or whose
-// profile is going or gone, from one that somebody deleted by hand.
-func (r *Reconciler) isWithdrawal(ctx context.Context, summary *configv1beta1.ClusterSummary) (bool, error) {
-	if summary.Spec.Withdraw {
-		return true, nil
-	}
-	if summary.DeletionTimestamp.IsZero() {
-		return false, nil
-	}
-	owner, err := ownerOf(summary)
-	if err != nil {
-		return false, err
-	}
-	exists, deleting, err := r.profile(ctx, r.Client, owner.Key())
-	if err == nil && (!exists || deleting) {
-		// What follows deletes content: not because a cache is behind.
-		exists, deleting, err = r.profile(ctx, r.Live, owner.Key())
-	}
-	return err == nil && (!exists || deleting), err
 }
 
 // ownerOf is the profile that a summary belongs to.

@@ -183,6 +183,9 @@ func readyCondition(summary *configv1beta1.ClusterSummary, v verdict, last *outc
 			condition.Message = "Is withdrawn as soon as the cluster answers again."
 		} else if err != nil {
 			condition.Message = err.Error()
+			if reason := reasonOf(err); reason == configv1beta1.ReasonRevisionLost {
+				condition.Reason = reason
+			}
 		}
 	case v == verdictDone, v == verdictWaitForCluster && wasReady(summary), v == verdictPaused && wasReady(summary),
 		v == verdictWork && last == nil && wasJudged(summary):
@@ -252,7 +255,10 @@ func reasonOf(err error) string {
 	var invalid *render.SourceError
 	var outside *reach.Error
 	var chart *release.ChartError
+	var lost *revisionLostError
 	switch {
+	case errors.As(err, &lost):
+		return configv1beta1.ReasonRevisionLost
 	case errors.As(err, &pending), errors.As(err, &conflict) && conflict.Temporary:
 		return configv1beta1.ReasonProvisioning
 	case errors.As(err, &conflict):

@@ -116,8 +116,8 @@ func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, summar
 	if err != nil {
 		return err
 	}
-	if r.Strays && !r.memory.searched(name) {
-		r.adoptStrays(ctx, name, target, owner)
+	if r.Strays {
+		r.adoptStrays(ctx, target, owner.Key())
 	}
 	if withdraw {
 		return r.withdraw(ctx, target, owner, behavior, o)
@@ -134,23 +134,6 @@ func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, summar
 	o.result = r.Deployer.Deploy(ctx, target, b.request(ctx, owner, summary.Name, revision.Name, revision.Spec))
 	r.wake(ctx, target.Ref, o.result.Requeue)
 	return nil
-}
-
-// adoptStrays finds what a former leader's last writes have left, before the
-// first pass of this term decides about it. A cluster where not everything can be
-// listed is deployed to all the same.
-func (r *Reconciler) adoptStrays(ctx context.Context, name types.NamespacedName, target deploy.Cluster, owner inventory.Owner) {
-	logger := klog.FromContext(ctx).WithValues("cluster", target.Ref, "profile", owner)
-	adopted, err := r.Deployer.AdoptStrays(ctx, target, owner.Key())
-	if len(adopted) > 0 {
-		logger.Info("Found objects of the profile that no inventory named", "objects", adopted)
-	}
-	if err != nil {
-		logger.V(2).Info("Could not look for all objects of the profile that no inventory names", "reason", err)
-	}
-	if err == nil || apierrors.IsForbidden(err) {
-		r.memory.setSearched(name)
-	}
 }
 
 // connect finds the way to a cluster, and who answers there.

@@ -47,7 +47,7 @@ type Options struct {
 	Revisions *revision.Store
 	Renderer  *render.Renderer
 	// Strays says that there may be objects which a former leader's last writes
-	// have left: they are looked for in the first job of each summary. A server
+	// have left: they are looked for in the first job on each cluster. A server
 	// that is alone has no such leader, and asks clusters nothing.
 	Strays bool
 	// Events go to the host cluster.
@@ -166,6 +166,7 @@ func (r *Reconciler) reconcileDelete(ctx context.Context, summary *configv1beta1
 		return reconcile.Result{}, r.patchFinalizer(ctx, summary, controllerutil.RemoveFinalizer)
 	}
 	if cluster == nil {
+		r.memory.forgetSearch(clusterref.OfSummary(summary))
 		if err := r.Deployer.Forget(ctx, clusterref.OfSummary(summary), owner.Key()); err != nil {
 			return reconcile.Result{}, err
 		}

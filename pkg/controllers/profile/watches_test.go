@@ -23,10 +23,12 @@ func TestAProfileWakesForWhatItLooksAt(t *testing.T) {
 		change func(*configv1beta1.ClusterSummary)
 		want   bool
 	}{
-		"nothing":           {func(*configv1beta1.ClusterSummary) {}, false},
-		"written":           {func(s *configv1beta1.ClusterSummary) { s.ResourceVersion = "2" }, false},
-		"features":          {func(s *configv1beta1.ClusterSummary) { s.Status.FeatureSummaries = []configv1beta1.FeatureSummary{{}} }, false},
-		"releases":          {func(s *configv1beta1.ClusterSummary) { s.Status.HelmReleaseSummaries = []configv1beta1.HelmChartSummary{{}} }, false},
+		"nothing":  {func(*configv1beta1.ClusterSummary) {}, false},
+		"written":  {func(s *configv1beta1.ClusterSummary) { s.ResourceVersion = "2" }, false},
+		"features": {func(s *configv1beta1.ClusterSummary) { s.Status.FeatureSummaries = []configv1beta1.FeatureSummary{{}} }, false},
+		"releases": {func(s *configv1beta1.ClusterSummary) {
+			s.Status.HelmReleaseSummaries = []configv1beta1.HelmChartSummary{{}}
+		}, false},
 		"cluster reachable": {condition(configv1beta1.ConditionClusterReachable, "no"), false},
 		"ready":             {condition(configv1beta1.ConditionReady, "no"), true},
 		"conflict":          {condition(configv1beta1.ConditionConflict, "no"), true},

@@ -32,6 +32,9 @@ type Health struct {
 	// refuses it. That proves nothing about the cluster's health and moves
 	// neither Ready nor Down nor Failures.
 	CredentialsInvalid bool
+	// Credentials is the version of the credentials that the cluster accepted
+	// last, as CredentialSource gave it; empty until known.
+	Credentials string
 	// Failures counts consecutive failures, up to the threshold.
 	Failures int
 	// Message says what is wrong, for users; empty if nothing is. Equal
@@ -50,6 +53,8 @@ type observation struct {
 	// at is when the probe was due: the schedule and not the moment, so that
 	// time spans are exact whatever the load.
 	at time.Time
+	// credentials is the version of those that the cluster was asked with.
+	credentials string
 	// unasked: there are no credentials to ask the cluster with.
 	unasked bool
 	// version and id are empty if they weren't asked for, or not answered.
@@ -92,6 +97,9 @@ func (v *vitals) observe(o observation) {
 	switch o.outcome {
 	case healthy:
 		v.succeed(o.at)
+		if o.credentials != "" {
+			v.health.Credentials = o.credentials
+		}
 	case unreachable, unwell:
 		v.fail(o.message)
 	case refused:

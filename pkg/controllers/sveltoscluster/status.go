@@ -93,7 +93,10 @@ func credentialsCondition(health fleet.Health) metav1.Condition {
 	if !health.EverReady {
 		return metav1.Condition{Type: libv1beta1.ConditionCredentialsValid, Status: metav1.ConditionUnknown, Reason: libv1beta1.ReasonNotProbed}
 	}
-	return metav1.Condition{Type: libv1beta1.ConditionCredentialsValid, Status: metav1.ConditionTrue, Reason: libv1beta1.ReasonCredentialsAccepted}
+	return metav1.Condition{
+		Type: libv1beta1.ConditionCredentialsValid, Status: metav1.ConditionTrue,
+		Reason: libv1beta1.ReasonCredentialsAccepted, Message: libv1beta1.CredentialsAccepted(health.Credentials),
+	}
 }
 
 func duplicateCondition(duplicates []string) metav1.Condition {

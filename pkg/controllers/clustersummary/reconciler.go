@@ -27,7 +27,6 @@ import (
 	"github.com/muster-project/muster/pkg/controllers/clusterref"
 	"github.com/muster-project/muster/pkg/controllers/trigger"
 	"github.com/muster-project/muster/pkg/deploy"
-	"github.com/muster-project/muster/pkg/deploy/inventory"
 	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/fleet"
 	"github.com/muster-project/muster/pkg/render"
@@ -255,20 +254,4 @@ func (r *Reconciler) SourceChanged(kind string, name types.NamespacedName) {
 	for _, summary := range r.memory.changed(sourceRef{kind: kind, NamespacedName: name}) {
 		r.Trigger.Trigger(reconcile.Request{NamespacedName: summary})
 	}
-}
-
-// profile reports whether a profile exists, and whether it is being deleted.
-func (r *Reconciler) profile(ctx context.Context, from client.Reader, owner inventory.OwnerKey) (exists, deleting bool, err error) {
-	var object client.Object = &configv1beta1.ClusterProfile{}
-	if owner.Kind == configv1beta1.KindProfile {
-		object = &configv1beta1.Profile{}
-	}
-	err = from.Get(ctx, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}, object)
-	if apierrors.IsNotFound(err) {
-		return false, false, nil
-	}
-	if err != nil {
-		return false, false, fmt.Errorf("reading %s: %w", owner, err)
-	}
-	return true, !object.GetDeletionTimestamp().IsZero(), nil
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
+	"github.com/muster-project/muster/pkg/controllers/profile"
 	"github.com/muster-project/muster/pkg/deploy"
 	"github.com/muster-project/muster/pkg/deploy/inventory"
 	"github.com/muster-project/muster/pkg/deploy/revision"
@@ -37,10 +38,10 @@ func (r *Reconciler) isWithdrawal(ctx context.Context, summary *configv1beta1.Cl
 	if err != nil {
 		return false, err
 	}
-	exists, deleting, err := r.profile(ctx, r.Client, owner.Key())
+	exists, deleting, err := profile.Exists(ctx, r.Client, profile.Key(owner.Key()))
 	if err == nil && (!exists || deleting) {
 		// What follows deletes content: not because a cache is behind.
-		exists, deleting, err = r.profile(ctx, r.Live, owner.Key())
+		exists, deleting, err = profile.Exists(ctx, r.Live, profile.Key(owner.Key()))
 	}
 	return err == nil && (!exists || deleting), err
 }

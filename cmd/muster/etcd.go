@@ -14,10 +14,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	logsapi "k8s.io/component-base/logs/api/v1"
 
+	"github.com/muster-project/muster/cmd/muster/hostcluster"
 	"github.com/muster-project/muster/pkg/storage/etcd"
 	"github.com/muster-project/muster/pkg/storage/etcd/member"
 )
@@ -96,24 +95,17 @@ func (o *etcdOptions) run(ctx context.Context) error {
 	o.PeerTLS.CAFile = cmp.Or(o.PeerTLS.CAFile, o.ClientTLS.CAFile)
 	host, err := o.host()
 	if err != nil {
-		return fmt.Errorf("no way to the host cluster, give one with --kubeconfig or run in a Pod: %w", err)
+		return err
 	}
 	o.Bootstrapped = &member.ConfigMap{Client: host.CoreV1(), Namespace: o.namespace, Name: o.configMap}
 	return member.Run(ctx, o.Config)
 }
 
 func (o *etcdOptions) host() (kubernetes.Interface, error) {
-	var config *rest.Config
-	var err error
-	if o.kubeconfig == "" {
-		config, err = rest.InClusterConfig()
-	} else {
-		config, err = clientcmd.BuildConfigFromFlags("", o.kubeconfig)
-	}
+	config, err := hostcluster.Config(o.kubeconfig)
 	if err != nil {
 		return nil, err
 	}
 	config.Timeout = hostTimeout
-	config.UserAgent = rest.DefaultKubernetesUserAgent()
 	return kubernetes.NewForConfig(config)
 }

@@ -182,6 +182,7 @@ func (p *parts) forgetInventories(ctx context.Context, ref fleet.Ref) error {
 // there.
 func (p *parts) ownerExists(mgr manager.Manager) func(context.Context, inventory.OwnerKey) (bool, error) {
 	return func(ctx context.Context, owner inventory.OwnerKey) (bool, error) {
-		return profile.Exists(ctx, mgr.GetClient(), profile.Key{Kind: owner.Kind, Namespace: owner.Namespace, Name: owner.Name})
+		exists, _, err := profile.Exists(ctx, mgr.GetClient(), profile.Key(owner))
+		return exists, err
 	}
 }

@@ -250,6 +250,14 @@ func (d *Deployer) Deploy(ctx context.Context, cluster Cluster, request Request)
 	return p.run(ctx)
 }
 
+// Elsewhere reports whether what the owner's inventory names is on another cluster
+// than the one that answers under this name now: the registration with this UID,
+// and the cluster with this ID. An owner without an inventory has nothing anywhere.
+func (d *Deployer) Elsewhere(ctx context.Context, cluster fleet.Ref, uid types.UID, id fleet.ClusterID, owner inventory.OwnerKey) (bool, error) {
+	record, err := d.options.Inventory.Get(ctx, cluster, owner)
+	return err == nil && record != nil && !record.BoundTo(uid, id), err
+}
+
 // Forget drops the owner's inventory of a cluster without reaching for the
 // cluster: its registration was deleted, which leaves its content.
 func (d *Deployer) Forget(ctx context.Context, cluster fleet.Ref, owner inventory.OwnerKey) error {

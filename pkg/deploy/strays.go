@@ -21,18 +21,20 @@ import (
 // strayPage is how many objects are listed at once.
 const strayPage = 500
 
-// AdoptStrays adds to the owner's record the objects in the cluster that bear
-// its marks and that no record names, and returns which. A leader that was
-// stopped may leave some: what it had sent reached the cluster after its
-// successor had pruned. Whether they stay is decided by the next pass.
+// AdoptStrays adds to the cluster's records the objects that bear their owners'
+// marks and that no record names, and returns which. A leader that was stopped may
+// leave some: what it had sent reached the cluster after its successor had pruned.
+// Whether they stay is decided by their owners' next passes.
 //
-// It looks at the kinds that the cluster's records have. An owner without a
-// record has no strays: it may have been deployed by another installation. So is
-// what was not applied by Muster, whatever its annotations say; people copy
-// objects with them. What could not be listed is in the error, beside which there
-// may be strays.
-func (d *Deployer) AdoptStrays(ctx context.Context, cluster Cluster, owner inventory.OwnerKey) ([]inventory.ObjectKey, error) {
-	ledger, leave, err := d.ledgers.enter(ctx, d.options.Inventory, cluster, owner)
+// It looks at the kinds that the cluster's records have, at each of them once for
+// all owners. An owner without a record has no strays: it may have been deployed
+// by another installation. So is what was not applied by Muster, whatever its
+// annotations say; people copy objects with them. What could not be listed is in
+// the error, beside which there may be strays; it ends with the first request that
+// gets no answer, see IsUnreachable.
+func (d *Deployer) AdoptStrays(ctx context.Context, cluster Cluster) (map[inventory.OwnerKey][]inventory.ObjectKey, error) {
+	// For nobody: each change below is of what is stored at that moment.
+	ledger, leave, err := d.ledgers.enter(ctx, d.options.Inventory, cluster, inventory.OwnerKey{})
 	if err != nil {
 		return nil, err
 	}
@@ -45,15 +47,14 @@ func (d *Deployer) AdoptStrays(ctx context.Context, cluster Cluster, owner inven
 	if err != nil {
 		return nil, fmt.Errorf("make a client for %s: %w", cluster.Ref, err)
 	}
-	var found []inventory.Object
+	found := map[inventory.OwnerKey][]inventory.Object{}
 	var errs []error
 	for _, kind := range kinds {
-		marked, err := listMarked(ctx, client, cluster, kind, owner)
-		found = append(found, marked...)
+		err := listMarked(ctx, client, cluster, kind, found)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("list %s on %s: %w", kind.GroupKind(), cluster.Ref, err))
 		}
-		if err != nil && (isUnreachable(err) || ctx.Err() != nil) {
+		if err != nil && (IsUnreachable(err) || ctx.Err() != nil) {
 			break
 		}
 	}
@@ -61,8 +62,8 @@ func (d *Deployer) AdoptStrays(ctx context.Context, cluster Cluster, owner inven
 	return adopted, errors.Join(append(errs, err)...)
 }
 
-// recordedKinds are those of all objects that the cluster's records name, or none
-// if the owner has no record. Where a kind has several versions any will do.
+// recordedKinds are those of all objects that the cluster's records name. Where a
+// kind has several versions any will do.
 func (g *ledger) recordedKinds(ctx context.Context) ([]schema.GroupVersionKind, error) {
 	g.shared.mu.Lock()
 	defer g.shared.mu.Unlock()
@@ -70,13 +71,12 @@ func (g *ledger) recordedKinds(ctx context.Context) ([]schema.GroupVersionKind, 
 	if err != nil {
 		return nil, err
 	}
-	records = slices.DeleteFunc(records, func(r *inventory.Record) bool { return !r.BoundTo(g.cluster.UID, g.cluster.ID) })
-	if !slices.ContainsFunc(records, func(r *inventory.Record) bool { return r.Owner.Key() == g.owner }) {
-		return nil, nil
-	}
 	var kinds []schema.GroupVersionKind
 	seen := map[schema.GroupKind]bool{}
 	for _, record := range records {
+		if !record.BoundTo(g.cluster.UID, g.cluster.ID) {
+			continue
+		}
 		for _, o := range record.Objects {
 			kind := schema.GroupVersionKind{Group: o.Group, Version: o.Version, Kind: o.Kind}
 			if !seen[kind.GroupKind()] {
@@ -88,31 +88,30 @@ func (g *ledger) recordedKinds(ctx context.Context) ([]schema.GroupVersionKind, 
 	return kinds, nil
 }
 
-// listMarked returns the objects of a kind that Muster applied for the owner.
-func listMarked(ctx context.Context, client metadata.Interface, cluster Cluster, kind schema.GroupVersionKind, owner inventory.OwnerKey) ([]inventory.Object, error) {
+// listMarked finds the objects of a kind that Muster applied, by owner.
+func listMarked(ctx context.Context, client metadata.Interface, cluster Cluster, kind schema.GroupVersionKind, found map[inventory.OwnerKey][]inventory.Object) error {
 	mapping, err := cluster.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	if meta.IsNoMatchError(err) {
-		return nil, nil
+		return nil
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var marked []inventory.Object
 	options := metav1.ListOptions{LabelSelector: ReasonLabel, Limit: strayPage}
 	for {
 		list, err := client.Resource(mapping.Resource).List(ctx, options)
 		if err != nil {
-			return marked, err
+			return err
 		}
 		for i := range list.Items {
 			o := &list.Items[i]
 			by, ok := markedOwner(o, cluster.Ref.Namespace)
-			if ok && by == owner && o.DeletionTimestamp == nil && appliedByMuster(o) {
-				marked = append(marked, strayEntry(o, mapping.GroupVersionKind))
+			if ok && o.DeletionTimestamp == nil && appliedByMuster(o) {
+				found[by] = append(found[by], strayEntry(o, mapping.GroupVersionKind))
 			}
 		}
 		if options.Continue = list.Continue; options.Continue == "" {
-			return marked, nil
+			return nil
 		}
 	}
 }
@@ -140,29 +139,40 @@ func strayEntry(o metav1.Object, kind schema.GroupVersionKind) inventory.Object 
 	}
 }
 
-// adopt adds entries that no record has to the owner's.
-func (g *ledger) adopt(ctx context.Context, entries []inventory.Object) ([]inventory.ObjectKey, error) {
-	if len(entries) == 0 {
+// adopt adds entries that no record has to their owners', where those have one.
+func (g *ledger) adopt(ctx context.Context, found map[inventory.OwnerKey][]inventory.Object) (map[inventory.OwnerKey][]inventory.ObjectKey, error) {
+	if len(found) == 0 {
 		return nil, nil
 	}
 	g.shared.mu.Lock()
 	defer g.shared.mu.Unlock()
-	own, others, _, err := g.load(ctx)
-	if err != nil || own == nil {
+	_, records, _, err := g.load(ctx)
+	if err != nil {
 		return nil, err
 	}
-	var adopted []inventory.ObjectKey
-	for _, entry := range entries {
-		if !slices.ContainsFunc(append(others, own), func(r *inventory.Record) bool { return r.Object(entry.ObjectKey) != nil }) {
-			own.Objects = append(own.Objects, entry)
-			adopted = append(adopted, entry.ObjectKey)
+	named := map[inventory.ObjectKey]bool{}
+	for _, record := range records {
+		for _, o := range record.Objects {
+			named[o.ObjectKey] = true
 		}
 	}
-	if len(adopted) == 0 {
-		return nil, nil
-	}
-	if err := g.store.Put(ctx, own); err != nil {
-		return nil, err
+	adopted := map[inventory.OwnerKey][]inventory.ObjectKey{}
+	for _, record := range records {
+		owner := record.Owner.Key()
+		var strays []inventory.ObjectKey
+		for _, entry := range found[owner] {
+			if !named[entry.ObjectKey] {
+				record.Objects = append(record.Objects, entry)
+				strays = append(strays, entry.ObjectKey)
+			}
+		}
+		if len(strays) == 0 {
+			continue
+		}
+		if err := g.store.Put(ctx, record); err != nil {
+			return adopted, err
+		}
+		adopted[owner] = strays
 	}
 	return adopted, nil
 }

@@ -30,12 +30,12 @@ func stray(t *testing.T, name string, by inventory.Owner, changes ...func(*unstr
 
 func (b *bench) adoptStrays(by inventory.Owner) []string {
 	b.t.Helper()
-	adopted, err := b.deployer.AdoptStrays(context.Background(), b.cluster, by.Key())
+	adopted, err := b.deployer.AdoptStrays(context.Background(), b.cluster)
 	if err != nil {
 		b.t.Errorf("AdoptStrays: %v", err)
 	}
 	var names []string
-	for _, key := range adopted {
+	for _, key := range adopted[by.Key()] {
 		names = append(names, key.Name)
 	}
 	return names
@@ -105,9 +105,36 @@ func TestAnOwnerWithoutARecordHasNoStrays(t *testing.T) {
 	b := newBench(t)
 	b.mustDeploy(Request{Owner: owner("db", 100), Objects: resources(configMap(t, "other", "1"))})
 	b.wire.put(configMapPath("stray"), stray(t, "stray", owner("web", 100)))
-	b.wire.take()
-	if got := b.adoptStrays(owner("web", 100)); len(got) > 0 || len(b.wire.take()) > 0 {
+	if got := b.adoptStrays(owner("web", 100)); len(got) > 0 || b.record(owner("web", 100)) != nil {
 		t.Errorf("adopted %v", got)
+	}
+}
+
+func TestStraysOfAllOwnersAreFoundWithOneListOfEachKind(t *testing.T) {
+	b := newBench(t)
+	owners := []inventory.Owner{owner("web", 100), owner("db", 100), owner("dns", 100)}
+	for _, by := range owners {
+		secret := object(t, "apiVersion: v1\nkind: Secret\nmetadata: {name: "+by.Name+", namespace: apps}\n")
+		b.mustDeploy(Request{Owner: by, Objects: resources(configMap(t, by.Name, "1"), secret)})
+		b.wire.put(configMapPath("stray-of-"+by.Name), stray(t, "stray-of-"+by.Name, by))
+	}
+	b.wire.take()
+	adopted, err := b.deployer.AdoptStrays(context.Background(), b.cluster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lists []string
+	for _, req := range b.wire.take() {
+		lists = append(lists, req.Path)
+	}
+	slices.Sort(lists)
+	if want := []string{"/api/v1/configmaps", "/api/v1/secrets"}; !slices.Equal(lists, want) {
+		t.Errorf("requests %v, want %v", lists, want)
+	}
+	for _, by := range owners {
+		if got := adopted[by.Key()]; len(got) != 1 || got[0].Name != "stray-of-"+by.Name || b.record(by).Object(got[0]) == nil {
+			t.Errorf("%s: adopted %v", by, got)
+		}
 	}
 }
 
@@ -124,8 +151,8 @@ func TestWhatCannotBeListedIsNoReason(t *testing.T) {
 		}
 		return nil
 	}
-	adopted, err := b.deployer.AdoptStrays(context.Background(), b.cluster, web.Key())
-	if len(adopted) != 1 || !apierrors.IsForbidden(err) {
+	adopted, err := b.deployer.AdoptStrays(context.Background(), b.cluster)
+	if len(adopted[web.Key()]) != 1 || !apierrors.IsForbidden(err) {
 		t.Errorf("adopted %v, %v, want the stray and what could not be listed", adopted, err)
 	}
 }

@@ -115,7 +115,7 @@ func (c *clearance) run(ctx context.Context, order []removal) error {
 		case held != "":
 			pending = append(pending, held)
 		}
-		if err != nil && (isUnreachable(err) || ctx.Err() != nil) {
+		if err != nil && (IsUnreachable(err) || ctx.Err() != nil) {
 			break
 		}
 	}
@@ -129,9 +129,9 @@ func (c *clearance) run(ctx context.Context, order []removal) error {
 	return nil
 }
 
-// isUnreachable reports whether a request got no answer: the next one would
+// IsUnreachable reports whether a request got no answer: the next one would
 // not get any either.
-func isUnreachable(err error) bool {
+func IsUnreachable(err error) bool {
 	var transport *url.Error
 	return errors.As(err, &transport)
 }

@@ -4,6 +4,7 @@
 package fleet
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -130,6 +131,7 @@ func (b *Brake) Observe(ref Ref, health Health) bool {
 		if state == down {
 			member.since = b.clock.Now()
 			b.fallen = append(b.fallen, fall{ref, member.since})
+			b.prune()
 		}
 	}
 	b.settle()
@@ -191,10 +193,23 @@ func (b *Brake) expire() {
 	for len(b.fallen) > 0 && now.Sub(b.fallen[0].since) > BrakeWindow {
 		oldest := b.fallen[0]
 		b.fallen = b.fallen[1:]
-		member := b.members[oldest.ref]
-		if member != nil && member.state == down && member.since.Equal(oldest.since) {
+		if b.lasts(oldest) {
 			b.weigh(down, -1)
-			member.state = uncounted
+			b.members[oldest.ref].state = uncounted
 		}
+	}
+}
+
+// lasts reports whether a cluster is still down since it fell.
+func (b *Brake) lasts(f fall) bool {
+	member := b.members[f.ref]
+	return member != nil && member.state == down && member.since.Equal(f.since)
+}
+
+// prune leaves out those that have recovered, once they are the most: nothing
+// expires while the brake is engaged, however often clusters rise and fall.
+func (b *Brake) prune() {
+	if len(b.fallen) > 2*len(b.members) {
+		b.fallen = slices.DeleteFunc(b.fallen, func(f fall) bool { return !b.lasts(f) })
 	}
 }

@@ -172,6 +172,28 @@ func TestBrakeForgetsClusters(t *testing.T) {
 	}
 }
 
+func TestAnEngagedBrakeForgetsWhoHasRecovered(t *testing.T) {
+	known := map[Ref]Health{}
+	for i := range 4 {
+		known[numbered(i)] = healthUp
+	}
+	now := clocktesting.NewFakePassiveClock(time.Unix(1_000_000, 0))
+	b := NewBrake(now, false, known)
+	for i := range 3 {
+		b.Observe(numbered(i), healthDown)
+	}
+	for range 1000 {
+		now.SetTime(now.Now().Add(time.Minute))
+		b.Observe(numbered(3), healthDown)
+		if !b.Observe(numbered(3), healthUp) {
+			t.Fatal("the brake has let go")
+		}
+	}
+	if len(b.fallen) > 2*len(known) {
+		t.Errorf("%d falls of %d clusters are remembered", len(b.fallen), len(known))
+	}
+}
+
 // model is the brake by its definition, without any bookkeeping.
 type model struct {
 	engaged bool

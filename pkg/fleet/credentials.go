@@ -26,7 +26,8 @@ const MaxKubeconfigSize = 1 << 20
 // CredentialSource reads the kubeconfig of a cluster from the host.
 type CredentialSource interface {
 	// Kubeconfig returns the kubeconfig's bytes and a version, which differs
-	// whenever the bytes may (a Secret's UID and resourceVersion, say).
+	// whenever the bytes may (a Secret's UID and resourceVersion, say). It is shown
+	// to people, and so carries nothing of the bytes.
 	//
 	// A *CredentialsError says that there is none to be had (ReasonMissing):
 	// the user has to act, and the cluster's CredentialsInvalid is set. Any

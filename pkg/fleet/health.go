@@ -32,6 +32,9 @@ type Health struct {
 	// refuses it. That proves nothing about the cluster's health and moves
 	// neither Ready nor Down nor Failures.
 	CredentialsInvalid bool
+	// Credentials is the version of the credentials that the cluster accepted
+	// last, as CredentialSource gave it; empty until known.
+	Credentials string
 	// Failures counts consecutive failures, up to the threshold.
 	Failures int
 	// Checks is what the cluster's own checks came to, and CheckMessage why, with the
@@ -56,6 +59,8 @@ type observation struct {
 	at time.Time
 	// checks is what the cluster's own checks came to; nil if they were not run.
 	checks *Verdict
+	// credentials is the version of those that the cluster was asked with.
+	credentials string
 	// unasked: there are no credentials to ask the cluster with.
 	unasked bool
 	// version and id are empty if they weren't asked for, or not answered.
@@ -99,6 +104,9 @@ func (v *vitals) observe(o observation) {
 	switch o.outcome {
 	case healthy:
 		v.succeed(o.at)
+		if o.credentials != "" {
+			v.health.Credentials = o.credentials
+		}
 	case undecided:
 		v.abstain(o)
 	case unreachable, unwell:

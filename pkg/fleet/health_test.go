@@ -26,6 +26,12 @@ func checked(second int, state CheckState, message string) observation {
 	return o
 }
 
+// with is an observation that was made with a version of the credentials.
+func with(o observation, credentials string) observation {
+	o.credentials = credentials
+	return o
+}
+
 func TestHealthFollowsObservations(t *testing.T) {
 	ready := Health{Ready: true, EverReady: true}
 	down := Health{EverReady: true, Down: true, Failures: 3, Message: "gone"}
@@ -158,6 +164,16 @@ func TestHealthFollowsObservations(t *testing.T) {
 			known: Health{Ready: true, EverReady: true, Failures: 2, Message: "gone"},
 			seen:  []observation{look(0, unreachable, "gone")},
 			want:  Health{Ready: true, EverReady: true, Failures: 1, Message: "gone"},
+		},
+		"credentials that a cluster accepts are remembered": {
+			known: Health{Ready: true, EverReady: true, Credentials: "1"},
+			seen:  []observation{with(look(0, healthy, ""), "2")},
+			want:  Health{Ready: true, EverReady: true, Credentials: "2"},
+		},
+		"and those that it was only asked with are not": {
+			known: Health{Ready: true, EverReady: true, Credentials: "1"},
+			seen:  []observation{with(look(0, unreachable, "gone"), "2"), with(look(1, refused, "401"), "2")},
+			want:  Health{Ready: true, EverReady: true, Credentials: "1", CredentialsInvalid: true, Failures: 1, Message: "401"},
 		},
 		"version and identity are kept until others are read": {
 			known: Health{Ready: true, EverReady: true, Version: "v1.36.0", ID: "a"},

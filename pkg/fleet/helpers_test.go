@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -107,6 +108,7 @@ func ref(name string) Ref {
 type source struct {
 	mu    sync.Mutex
 	data  map[Ref][]byte
+	sets  map[Ref]int
 	reads map[Ref]int
 	// err, if set, is what every read fails with.
 	err error
@@ -118,9 +120,10 @@ func (s *source) set(ref Ref, data []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.data == nil {
-		s.data = map[Ref][]byte{}
+		s.data, s.sets = map[Ref][]byte{}, map[Ref]int{}
 	}
 	s.data[ref] = data
+	s.sets[ref]++
 }
 
 func (s *source) fail(err error) {
@@ -138,6 +141,7 @@ func (s *source) readsOf(ref Ref) int {
 func (s *source) Kubeconfig(ctx context.Context, ref Ref) ([]byte, string, error) {
 	s.mu.Lock()
 	data, ok, err, onRead := s.data[ref], false, s.err, s.onRead
+	version := strconv.Itoa(s.sets[ref])
 	_, ok = s.data[ref]
 	if s.reads == nil {
 		s.reads = map[Ref]int{}
@@ -153,7 +157,7 @@ func (s *source) Kubeconfig(ctx context.Context, ref Ref) ([]byte, string, error
 	if !ok {
 		return nil, "", apierrors.NewNotFound(schema.GroupResource{Resource: "secrets"}, ref.Name)
 	}
-	return data, fmt.Sprintf("%x", data), nil
+	return data, version, nil
 }
 
 // newServerTLS is the TLS configuration of a server with a certificate of the

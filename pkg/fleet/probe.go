@@ -62,6 +62,7 @@ func (p *Prober) look(ctx context.Context, ref Ref, memory *probeMemory) observa
 		*memory = probeMemory{connection: connection, rechecked: memory.rechecked}
 	}
 	o := p.examine(ctx, connection, memory)
+	o.credentials = connection.version
 	if o.outcome == refused && time.Since(memory.rechecked) >= recheckEvery {
 		memory.rechecked = time.Now()
 		if err := p.recheck(ctx, connection); err != nil {

@@ -83,7 +83,7 @@ func TestProberTakesRotatedCredentials(t *testing.T) {
 					w.ProbeNow(ref("a"))
 					limit = 300 * time.Millisecond
 				}
-				w.until(t, ref("a"), start, limit, isReady)
+				w.until(t, ref("a"), start, limit, func(h Health) bool { return h.Ready && h.Credentials == "2" })
 			})
 		})
 	}
@@ -158,7 +158,7 @@ func TestProberFallsBackToVersion(t *testing.T) {
 			a := w.add("a", Health{})
 			time.Sleep(10 * time.Minute)
 			synctest.Wait()
-			if health, _ := w.Health(a); health != (Health{Ready: true, EverReady: true, Version: "v1.37.0"}) {
+			if health, _ := w.Health(a); health != (Health{Ready: true, EverReady: true, Credentials: "1", Version: "v1.37.0"}) {
 				t.Errorf("with %d: %+v", status, health)
 			}
 			// It remembers, and looks again now and then.

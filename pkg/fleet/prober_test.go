@@ -105,7 +105,7 @@ func isDown(h Health) bool { return h.Down }
 
 func isReady(h Health) bool { return h.Ready }
 
-var wasReady = Health{Ready: true, EverReady: true, Version: "v1.37.0", ID: "uid-1"}
+var wasReady = Health{Ready: true, EverReady: true, Credentials: "1", Version: "v1.37.0", ID: "uid-1"}
 
 func TestProberReportsANewClusterAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -200,7 +200,10 @@ func startParent(t *testing.T) (parent *exec.Cmd, worker int) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // an error where the test has waited itself
+	})
 	var pids []int
 	eventually(t, "the parent has a worker", func() bool {
 		pids = children(t, cmd.Process.Pid)

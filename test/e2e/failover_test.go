@@ -132,10 +132,14 @@ func TestAnotherClusterBehindTheSameName(t *testing.T) {
 	// A second profile stays on the cluster, whichever it is, and will have one
 	// thing less to deploy.
 	p.kubectl("label", "sveltoscluster", dead, "--namespace="+p.name, "pruned="+p.name)
-	kept, dropped := p.name+"-kept", p.name+"-dropped"
+	kept, dropped, once := p.name+"-kept", p.name+"-dropped", p.name+"-once"
 	p.applySource("more", kept, dropped)
 	p.applyProfile(kept, "more", "clusterSelector: {matchLabels: {pruned: "+p.name+"}}")
-	p.awaitContent(dead, true, kept, dropped)
+	// A third deploys once, which is once to each of the two.
+	p.applySource("once", once)
+	p.applyProfile(once, "once", "clusterSelector: {matchLabels: {pruned: "+p.name+"}}\n  syncMode: OneTime")
+	p.awaitContent(dead, true, kept, dropped, once)
+	p.awaitProfile(once, "Ready", metav1.ConditionTrue, "")
 
 	if err := p.fleet.Managed(dead).Kill(p.Context()); err != nil {
 		t.Fatal(err)
@@ -160,8 +164,9 @@ func TestAnotherClusterBehindTheSameName(t *testing.T) {
 		return condition(cluster.Status.Conditions, libv1beta1.ConditionIdentityChanged, metav1.ConditionTrue, libv1beta1.ReasonOtherCluster)
 	})
 	p.awaitReason(p.name, dead, libv1beta1.SelectionStandby)
-	p.awaitContent(dead, true, kept)
+	p.awaitContent(dead, true, kept, once)
 	p.awaitProfile(kept, "Ready", metav1.ConditionTrue, "")
+	p.awaitProfile(once, "Ready", metav1.ConditionTrue, "")
 	for name, uid := range theirs {
 		found, err := p.content(p.Context(), dead, name)
 		if err != nil || found == nil || string(found.UID) != uid || found.Data["by"] != "somebody" {

@@ -104,7 +104,8 @@ func (r *registration) run(ctx context.Context) error {
 	if err := ensureNamespace(ctx, clients, namespace); err != nil {
 		return err
 	}
-	if err := r.storeKubeconfig(ctx, clients, namespace, kubeconfig); err != nil {
+	credentials, err := r.storeKubeconfig(ctx, clients, namespace, kubeconfig)
+	if err != nil {
 		return err
 	}
 	verb, err := r.storeCluster(ctx, clients, namespace, set)
@@ -115,7 +116,7 @@ func (r *registration) run(ctx context.Context) error {
 	if !r.wait {
 		return nil
 	}
-	return r.await(ctx, clients, namespace)
+	return r.await(ctx, clients, namespace, credentials)
 }
 
 // check refuses what can be seen to be wrong before anything is written.
@@ -186,20 +187,21 @@ func ensureNamespace(ctx context.Context, clients *clients, name string) error {
 	return nil
 }
 
-func (r *registration) storeKubeconfig(ctx context.Context, clients *clients, namespace string, kubeconfig []byte) error {
+// storeKubeconfig returns the version that the kubeconfig is stored as.
+func (r *registration) storeKubeconfig(ctx context.Context, clients *clients, namespace string, kubeconfig []byte) (string, error) {
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: r.cluster + libv1beta1.KubeconfigSecretSuffix},
 		Data:       map[string][]byte{kubeconfigKey: kubeconfig},
 	}
 	secrets := clients.host.CoreV1().Secrets(namespace)
-	_, err := secrets.Create(ctx, secret, metav1.CreateOptions{})
+	stored, err := secrets.Create(ctx, secret, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
-		_, err = secrets.Update(ctx, secret, metav1.UpdateOptions{})
+		stored, err = secrets.Update(ctx, secret, metav1.UpdateOptions{})
 	}
 	if err != nil {
-		return fmt.Errorf("storing the kubeconfig in Secret %s/%s: %w", namespace, secret.Name, err)
+		return "", fmt.Errorf("storing the kubeconfig in Secret %s/%s: %w", namespace, secret.Name, err)
 	}
-	return nil
+	return libv1beta1.CredentialsVersion(stored), nil
 }
 
 // storeCluster makes or changes the registration; labels that it has and that
@@ -223,8 +225,9 @@ func (r *registration) storeCluster(ctx context.Context, clients *clients, names
 	return verb, nil
 }
 
-// await returns when the cluster is ready, or says why it is not.
-func (r *registration) await(ctx context.Context, clients *clients, namespace string) error {
+// await returns when the cluster is ready with the credentials of this version, or
+// says why it is not. That it is ready may speak of those that it had before.
+func (r *registration) await(ctx context.Context, clients *clients, namespace, credentials string) error {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	clusters := clients.muster.LibV1beta1().SveltosClusters(namespace)
@@ -239,8 +242,8 @@ func (r *registration) await(ctx context.Context, clients *clients, namespace st
 			return clusters.Watch(ctx, options)
 		},
 	}
-	last := "it was not probed"
-	_, err := watchtools.UntilWithSync(ctx, source, &libv1beta1.SveltosCluster{}, nil, func(e watch.Event) (bool, error) {
+	last := "it was not probed with the new kubeconfig"
+	_, err := watchtools.UntilWithSync(ctx, cache.ToListWatcherWithWatchListSemantics(source, clients.muster), &libv1beta1.SveltosCluster{}, nil, func(e watch.Event) (bool, error) {
 		cluster, ok := e.Object.(*libv1beta1.SveltosCluster)
 		if !ok || e.Type == watch.Deleted {
 			return false, fmt.Errorf("the registration of %s/%s was deleted", namespace, r.cluster)
@@ -248,7 +251,7 @@ func (r *registration) await(ctx context.Context, clients *clients, namespace st
 		if cluster.Status.FailureMessage != nil {
 			last = *cluster.Status.FailureMessage
 		}
-		return cluster.Status.Ready, nil
+		return cluster.Status.Ready && libv1beta1.AcceptedCredentials(cluster.Status.Conditions) == credentials, nil
 	})
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("cluster %s/%s is not ready after %s: %s", namespace, r.cluster, r.timeout, last)

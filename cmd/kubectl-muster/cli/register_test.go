@@ -6,6 +6,7 @@ package cli
 import (
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -54,6 +55,49 @@ func TestDeregisterLeavesASecretThatItDidNotMake(t *testing.T) {
 			}
 			if said := strings.Contains(out.String(), "Secret civo/fleet"); said != test.stays {
 				t.Errorf("it says %q", out)
+			}
+		})
+	}
+}
+
+// A cluster stays ready when its kubeconfig is replaced by one that does not work.
+func TestWaitingIsForTheNewKubeconfig(t *testing.T) {
+	tests := map[string]struct {
+		accepted func(stored string) string
+		ready    bool
+		done     bool
+	}{
+		"the former one is accepted": {accepted: func(string) string { return "secret/1" }, ready: true},
+		"the new one, not ready yet": {accepted: func(stored string) string { return stored }},
+		"the new one":                {accepted: func(stored string) string { return stored }, ready: true, done: true},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			clients := registered(libv1beta1.SveltosClusterSpec{}, "cluster1-sveltos-kubeconfig")
+			streams, _, _, _ := genericiooptions.NewTestIOStreams()
+			r := &registration{IOStreams: streams, cluster: "cluster1", timeout: 50 * time.Millisecond}
+			if test.done {
+				r.timeout = time.Minute
+			}
+			stored, err := r.storeKubeconfig(t.Context(), clients, "civo", []byte("new"))
+			if err != nil || stored == "secret/1" {
+				t.Fatalf("stored as %q, %v", stored, err)
+			}
+			clusters := clients.muster.LibV1beta1().SveltosClusters("civo")
+			cluster, err := clusters.Get(t.Context(), "cluster1", metav1.GetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			cluster.Status.Ready = test.ready
+			cluster.Status.Conditions = []metav1.Condition{{
+				Type: libv1beta1.ConditionCredentialsValid, Status: metav1.ConditionTrue,
+				Message: libv1beta1.CredentialsAccepted(test.accepted(stored)),
+			}}
+			if _, err := clusters.UpdateStatus(t.Context(), cluster, metav1.UpdateOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.await(t.Context(), clients, "civo", stored); (err == nil) != test.done {
+				t.Errorf("waiting ended with %v, want success: %t", err, test.done)
 			}
 		})
 	}

@@ -10,10 +10,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	aggregatorclient "k8s.io/kube-aggregator/pkg/client/clientset_generated/clientset"
 
+	"github.com/muster-project/muster/cmd/muster/hostcluster"
 	"github.com/muster-project/muster/pkg/apis/config"
 	"github.com/muster-project/muster/pkg/apis/lib"
 )
@@ -30,20 +29,6 @@ func (h *host) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&h.namespace, "namespace", "projectsveltos", "Namespace of the host cluster that Muster is installed in.")
 }
 
-func (h *host) config() (*rest.Config, error) {
-	var config *rest.Config
-	var err error
-	if h.kubeconfig == "" {
-		config, err = rest.InClusterConfig()
-	} else {
-		config, err = clientcmd.BuildConfigFromFlags("", h.kubeconfig)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("no way to the host cluster, give one with --kubeconfig or run in a Pod: %w", err)
-	}
-	return config, nil
-}
-
 // NewPrepareCommand returns the command that makes the Secrets of an
 // installation.
 func NewPrepareCommand() *cobra.Command {
@@ -56,7 +41,7 @@ func NewPrepareCommand() *cobra.Command {
 			"What exists is kept; a certificate that comes to its end, or lacks a name, is signed anew by the same authority.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			config, err := h.config()
+			config, err := hostcluster.Config(h.kubeconfig)
 			if err != nil {
 				return err
 			}
@@ -92,7 +77,7 @@ func NewUnregisterCommand() *cobra.Command {
 			"With an APIService whose server is gone, the host could not delete any namespace. Nothing that Muster stores changes.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			restConfig, err := h.config()
+			restConfig, err := hostcluster.Config(h.kubeconfig)
 			if err != nil {
 				return err
 			}

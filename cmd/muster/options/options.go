@@ -20,10 +20,10 @@ import (
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	cliflag "k8s.io/component-base/cli/flag"
 	logsapi "k8s.io/component-base/logs/api/v1"
 
+	"github.com/muster-project/muster/cmd/muster/hostcluster"
 	"github.com/muster-project/muster/pkg/apiserver/permits"
 	"github.com/muster-project/muster/pkg/apiserver/scheme"
 	"github.com/muster-project/muster/pkg/apiserver/serving"
@@ -290,22 +290,13 @@ func (c *completedOptions) ServingNames() []string {
 
 // HostConfig reaches the host cluster.
 func (c *completedOptions) HostConfig() (*rest.Config, error) {
-	config, err := c.loadHostConfig()
+	config, err := hostcluster.Config(c.Recommended.CoreAPI.CoreAPIKubeconfigPath)
 	if err != nil {
-		return nil, fmt.Errorf("no way to the host cluster, give one with --kubeconfig or run in a Pod: %w", err)
+		return nil, err
 	}
-	config.UserAgent = rest.DefaultKubernetesUserAgent()
 	// The host has priority and fairness; a second limit here would only delay.
 	config.QPS = -1
 	return config, nil
-}
-
-func (c *completedOptions) loadHostConfig() (*rest.Config, error) {
-	if file := c.Recommended.CoreAPI.CoreAPIKubeconfigPath; file != "" {
-		return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
-			&clientcmd.ClientConfigLoadingRules{ExplicitPath: file}, &clientcmd.ConfigOverrides{}).ClientConfig()
-	}
-	return rest.InClusterConfig()
 }
 
 // UseEtcd makes the server use the etcd that has been started for it.

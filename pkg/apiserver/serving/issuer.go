@@ -6,19 +6,16 @@ package serving
 import (
 	"bytes"
 	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
-	"fmt"
-	"math/big"
-	"net"
 	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/muster-project/muster/pkg/certificates"
 )
 
 // Keys of the Secret. tls.crt and tls.key are those of kubernetes.io/tls, so
@@ -67,14 +64,6 @@ type issuer struct {
 	now   func() time.Time
 }
 
-// keyPair is a certificate with its private key, parsed and as PEM.
-type keyPair struct {
-	cert    *x509.Certificate
-	key     *ecdsa.PrivateKey
-	certPEM []byte
-	keyPEM  []byte
-}
-
 // renew returns what the Secret should hold, given what it holds. The second
 // result says whether anything differs. Unreadable content is replaced, never
 // an error: nobody can repair a private key by hand. What can still be served is
@@ -82,7 +71,7 @@ type keyPair struct {
 func (i issuer) renew(data map[string][]byte) (map[string][]byte, bool, error) {
 	authorities := i.unexpired(parseCertificates(data[caBundleKey]))
 	signer, err := parseKeyPair(firstCertificate(authorities), data[caPrivateKey])
-	if err != nil || i.due(signer.cert) {
+	if err != nil || i.due(signer.Cert) {
 		rotated, err := i.rotate(data, settling)
 		if err != nil {
 			return nil, false, err
@@ -91,23 +80,23 @@ func (i issuer) renew(data map[string][]byte) (map[string][]byte, bool, error) {
 		return next, true, err
 	}
 
-	signsFrom := i.signsFrom(data, signer.cert)
+	signsFrom := i.signsFrom(data, signer.Cert)
 	current := firstCertificate(parseCertificates(data[corev1.TLSCertKey]))
 	served, err := parseKeyPair(current, data[corev1.TLSPrivateKeyKey])
-	if err != nil || !i.keeps(served.cert, signer.cert, authorities, signsFrom) {
+	if err != nil || !i.keeps(served.Cert, signer.Cert, authorities, signsFrom) {
 		if served, err = i.newServing(signer, current); err != nil {
 			return nil, false, err
 		}
 	}
-	if served.cert.CheckSignatureFrom(signer.cert) == nil && !i.now().Before(signsFrom.Add(overlap(data))) {
+	if served.Cert.CheckSignatureFrom(signer.Cert) == nil && !i.now().Before(signsFrom.Add(overlap(data))) {
 		authorities = authorities[:1]
 	}
 	next := map[string][]byte{
 		caBundleKey:             encodeCertificates(authorities),
-		caPrivateKey:            signer.keyPEM,
+		caPrivateKey:            signer.KeyPEM,
 		caSignsFrom:             []byte(signsFrom.UTC().Format(time.RFC3339)),
-		corev1.TLSCertKey:       served.certPEM,
-		corev1.TLSPrivateKeyKey: served.keyPEM,
+		corev1.TLSCertKey:       served.CertPEM,
+		corev1.TLSPrivateKeyKey: served.KeyPEM,
 	}
 	if asked, ok := data[caOverlap]; ok {
 		next[caOverlap] = asked
@@ -122,10 +111,10 @@ func (i issuer) rotate(data map[string][]byte, after time.Duration) (map[string]
 	if err != nil {
 		return nil, err
 	}
-	authorities := slices.Insert(i.unexpired(parseCertificates(data[caBundleKey])), 0, signer.cert)
+	authorities := slices.Insert(i.unexpired(parseCertificates(data[caBundleKey])), 0, signer.Cert)
 	return merged(data, map[string][]byte{
 		caBundleKey:  encodeCertificates(authorities),
-		caPrivateKey: signer.keyPEM,
+		caPrivateKey: signer.KeyPEM,
 		caSignsFrom:  []byte(i.now().Add(after).UTC().Format(time.RFC3339)),
 		caOverlap:    []byte(min(max(after, leastOverlap), settling).String()),
 	}), nil
@@ -173,7 +162,7 @@ func (i issuer) intact(data map[string][]byte) bool {
 		return false
 	}
 	served, err := parseKeyPair(firstCertificate(parseCertificates(data[corev1.TLSCertKey])), data[corev1.TLSPrivateKeyKey])
-	return err == nil && i.now().Before(served.cert.NotAfter) && signedByOneOf(served.cert, authorities)
+	return err == nil && i.now().Before(served.Cert.NotAfter) && signedByOneOf(served.Cert, authorities)
 }
 
 // holds reports whether data has everything in wanted.
@@ -211,7 +200,7 @@ func (i issuer) unexpired(certs []*x509.Certificate) []*x509.Certificate {
 	return slices.DeleteFunc(certs, func(c *x509.Certificate) bool { return !i.now().Before(c.NotAfter) })
 }
 
-func (i issuer) newAuthority() (*keyPair, error) {
+func (i issuer) newAuthority() (*certificates.Pair, error) {
 	template := &x509.Certificate{
 		Subject:               pkix.Name{CommonName: authorityName},
 		NotBefore:             i.now().Add(-backdating),
@@ -221,13 +210,13 @@ func (i issuer) newAuthority() (*keyPair, error) {
 		IsCA:                  true,
 		MaxPathLenZero:        true,
 	}
-	return sign(template, nil)
+	return certificates.Sign(template, nil)
 }
 
 // newServing certifies the issuer's names and those of the certificate that
 // it replaces: two replicas which are asked for different names, as during an
 // upgrade, would otherwise replace each other's certificate for ever.
-func (i issuer) newServing(signer *keyPair, replaced *x509.Certificate) (*keyPair, error) {
+func (i issuer) newServing(signer *certificates.Pair, replaced *x509.Certificate) (*certificates.Pair, error) {
 	names := slices.Clone(i.names)
 	if replaced != nil {
 		names = append(names, replaced.DNSNames...)
@@ -239,53 +228,15 @@ func (i issuer) newServing(signer *keyPair, replaced *x509.Certificate) (*keyPai
 	template := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: i.names[0]},
 		NotBefore:   i.now().Add(-backdating),
-		NotAfter:    earlier(i.now().Add(servingLifetime), signer.cert.NotAfter),
+		NotAfter:    i.now().Add(servingLifetime),
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
-	for _, name := range slices.Compact(names) {
-		if ip := net.ParseIP(name); ip != nil {
-			template.IPAddresses = append(template.IPAddresses, ip)
-		} else {
-			template.DNSNames = append(template.DNSNames, name)
-		}
-	}
-	return sign(template, signer)
+	certificates.AddNames(template, slices.Compact(names))
+	return certificates.Sign(template, signer)
 }
 
-// sign draws a key and certifies it; without a signer it signs itself.
-func sign(template *x509.Certificate, signer *keyPair) (*keyPair, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("draw a key for %s: %w", template.Subject.CommonName, err)
-	}
-	if template.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127)); err != nil {
-		return nil, fmt.Errorf("draw a serial number for %s: %w", template.Subject.CommonName, err)
-	}
-	parent, parentKey := template, key
-	if signer != nil {
-		parent, parentKey = signer.cert, signer.key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), parentKey)
-	if err != nil {
-		return nil, fmt.Errorf("sign the certificate of %s: %w", template.Subject.CommonName, err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, fmt.Errorf("read the certificate of %s back: %w", template.Subject.CommonName, err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, fmt.Errorf("encode the key of %s: %w", template.Subject.CommonName, err)
-	}
-	return &keyPair{
-		cert: cert, key: key,
-		certPEM: encodeCertificates([]*x509.Certificate{cert}),
-		keyPEM:  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
-	}, nil
-}
-
-func parseKeyPair(cert *x509.Certificate, keyPEM []byte) (*keyPair, error) {
+func parseKeyPair(cert *x509.Certificate, keyPEM []byte) (*certificates.Pair, error) {
 	block, _ := pem.Decode(keyPEM)
 	if cert == nil || block == nil {
 		return nil, errors.New("no certificate and key")
@@ -298,7 +249,7 @@ func parseKeyPair(cert *x509.Certificate, keyPEM []byte) (*keyPair, error) {
 	if !ok || !key.PublicKey.Equal(cert.PublicKey) {
 		return nil, errors.New("private key is not the certificate's")
 	}
-	return &keyPair{cert: cert, key: key, certPEM: encodeCertificates([]*x509.Certificate{cert}), keyPEM: keyPEM}, nil
+	return &certificates.Pair{Cert: cert, Key: key, CertPEM: encodeCertificates([]*x509.Certificate{cert}), KeyPEM: keyPEM}, nil
 }
 
 // parseCertificates returns the certificates of a PEM bundle, skipping what
@@ -331,11 +282,4 @@ func firstCertificate(certs []*x509.Certificate) *x509.Certificate {
 // covers reports whether a certificate names every host in names.
 func covers(cert *x509.Certificate, names []string) bool {
 	return !slices.ContainsFunc(names, func(name string) bool { return cert.VerifyHostname(name) != nil })
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
 }

@@ -13,6 +13,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/muster-project/muster/pkg/certificates"
 )
 
 // rotating runs three replicas.
@@ -250,9 +252,9 @@ func TestUnion(t *testing.T) {
 // parseForeign is an authority that is not ours.
 func parseForeign(t *testing.T) *x509.Certificate {
 	t.Helper()
-	pair, err := sign(&x509.Certificate{NotBefore: start, NotAfter: start.Add(authorityLifetime), IsCA: true, BasicConstraintsValid: true}, nil)
+	pair, err := certificates.Sign(&x509.Certificate{NotBefore: start, NotAfter: start.Add(authorityLifetime), IsCA: true, BasicConstraintsValid: true}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pair.cert
+	return pair.Cert
 }

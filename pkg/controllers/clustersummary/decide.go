@@ -29,6 +29,11 @@ const (
 	verdictPaused verdict = "Paused"
 	// verdictDone: OneTime, and the one time is over.
 	verdictDone verdict = "Done"
+	// verdictAnew: OneTime, and the one time was another cluster's, which answered
+	// under the same name before. The status has to say that it is not deployed
+	// before the work begins: the inventory that tells the clusters apart is
+	// dropped by it, and a leader that comes in between would know nothing.
+	verdictAnew verdict = "Anew"
 )
 
 // situation is all that a verdict depends on.
@@ -39,6 +44,9 @@ type situation struct {
 	fingerprint string
 	// last is how the last job ended, nil before the first one of this term.
 	last *outcome
+	// elsewhere is true if what is deployed is on another cluster, which answered
+	// under the same name before.
+	elsewhere bool
 	// dirty is true if a source changed since the last job began.
 	dirty bool
 	now   time.Time
@@ -52,6 +60,8 @@ func decide(s situation) (verdict, time.Duration) {
 		return verdictPaused, 0
 	case !s.cluster.Status.Ready:
 		return verdictWaitForCluster, 0
+	case deployedOnce(s.summary) && s.elsewhere:
+		return verdictAnew, 0
 	case deployedOnce(s.summary):
 		return verdictDone, 0
 	case s.last == nil || s.dirty || s.last.fingerprint != s.fingerprint:

@@ -13,6 +13,8 @@ import (
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
+	"github.com/muster-project/muster/pkg/deploy"
+	"github.com/muster-project/muster/pkg/fleet"
 )
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
@@ -74,6 +76,10 @@ func TestDecide(t *testing.T) {
 		{
 			"OneTime, after",
 			situation{summary: summaryOf(configv1beta1.SyncModeOneTime, 1, provisioned(1)), fingerprint: other, dirty: true}, verdictDone, 0,
+		},
+		{
+			"OneTime, after, on another cluster",
+			situation{summary: summaryOf(configv1beta1.SyncModeOneTime, 1, provisioned(1)), fingerprint: other, elsewhere: true}, verdictAnew, 0,
 		},
 		{
 			"OneTime, after, with a new spec",
@@ -202,6 +208,30 @@ func TestMemory(t *testing.T) {
 		m.end(a, failed)
 		if last, _ := m.last(a, "new"); last.failures != 1 {
 			t.Errorf("%d failures of a summary that was made again, want 1", last.failures)
+		}
+	})
+	t.Run("strays are looked for once on each cluster", func(t *testing.T) {
+		m := newMemory()
+		cluster := deploy.Cluster{Ref: fleet.Ref{Namespace: "civo", Name: "cluster1"}, UID: "u", ID: "system"}
+		if !m.searchDue(cluster, noon) {
+			t.Error("nobody looks")
+		}
+		m.searched(cluster, noon.Add(strayRetry))
+		if m.searchDue(cluster, noon.Add(strayRetry-1)) || !m.searchDue(cluster, noon.Add(strayRetry)) {
+			t.Error("a search that failed is not made again after a pause, and then")
+		}
+		m.searched(cluster, time.Time{})
+		if m.searchDue(cluster, noon.Add(time.Hour)) {
+			t.Error("a search that found all there is is made again")
+		}
+		another := cluster
+		another.ID = "another"
+		if !m.searchDue(another, noon) {
+			t.Error("nobody looks on another cluster of the same name")
+		}
+		m.forgetSearch(cluster.Ref)
+		if len(m.searches) != 0 {
+			t.Error("a cluster that is gone is remembered")
 		}
 	})
 	t.Run("what is gone is forgotten", func(t *testing.T) {

@@ -104,19 +104,23 @@ func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, summar
 	if err != nil {
 		return err
 	}
-	revision, err := r.Revisions.Get(ctx, summary.Spec.ProfileRevision)
-	if err != nil {
-		return err
-	}
 	owner, err := ownerOf(summary)
 	if err != nil {
 		return err
 	}
-	if r.Strays && !r.memory.searched(name) {
-		r.adoptStrays(ctx, name, target, owner)
+	revision, err := r.Revisions.Get(ctx, summary.Spec.ProfileRevision)
+	var behavior deploy.Behavior
+	if withdraw {
+		behavior, err = behaviorOf(summary, revision, err)
+	}
+	if err != nil {
+		return err
+	}
+	if r.Strays {
+		r.adoptStrays(ctx, target, owner.Key())
 	}
 	if withdraw {
-		return r.withdraw(ctx, target, owner, deploy.Behavior(revision.Spec.StopMatchingBehavior), o)
+		return r.withdraw(ctx, target, owner, behavior, o)
 	}
 	data, err := templateData(cluster)
 	if err != nil {
@@ -132,33 +136,6 @@ func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, summar
 	request.Era = r.Era
 	o.result = r.Deployer.Deploy(ctx, target, request)
 	r.wake(ctx, target.Ref, o.result.Requeue)
-	return nil
-}
-
-// adoptStrays finds what a former leader's last writes have left, before the
-// first pass of this term decides about it. A cluster where not everything can be
-// listed is deployed to all the same.
-func (r *Reconciler) adoptStrays(ctx context.Context, name types.NamespacedName, target deploy.Cluster, owner inventory.Owner) {
-	logger := klog.FromContext(ctx).WithValues("cluster", target.Ref, "profile", owner)
-	adopted, err := r.Deployer.AdoptStrays(ctx, target, owner.Key())
-	if len(adopted) > 0 {
-		logger.Info("Found objects of the profile that no inventory named", "objects", adopted)
-	}
-	if err != nil {
-		logger.V(2).Info("Could not look for all objects of the profile that no inventory names", "reason", err)
-	}
-	if err == nil || apierrors.IsForbidden(err) {
-		r.memory.setSearched(name)
-	}
-}
-
-func (r *Reconciler) withdraw(ctx context.Context, target deploy.Cluster, owner inventory.Owner, behavior deploy.Behavior, o *outcome) error {
-	result, err := r.Deployer.Withdraw(ctx, target, owner.Key(), behavior)
-	r.wake(ctx, target.Ref, result.Requeue)
-	if err != nil {
-		return err
-	}
-	o.withdrawn = true
 	return nil
 }
 
@@ -211,27 +188,6 @@ func (r *Reconciler) summariesOf(ctx context.Context, cluster fleet.Ref) ([]conf
 		return nil, fmt.Errorf("looking for the ClusterSummaries of %s: %w", cluster, err)
 	}
 	return summaries.Items, nil
-}
-
-// isWithdrawal tells a summary that the profile controller takes back, or whose
-// profile is going or gone, from one that somebody deleted by hand.
-func (r *Reconciler) isWithdrawal(ctx context.Context, summary *configv1beta1.ClusterSummary) (bool, error) {
-	if summary.Spec.Withdraw {
-		return true, nil
-	}
-	if summary.DeletionTimestamp.IsZero() {
-		return false, nil
-	}
-	owner, err := ownerOf(summary)
-	if err != nil {
-		return false, err
-	}
-	exists, deleting, err := r.profile(ctx, r.Client, owner.Key())
-	if err == nil && (!exists || deleting) {
-		// What follows deletes content: not because a cache is behind.
-		exists, deleting, err = r.profile(ctx, r.Live, owner.Key())
-	}
-	return err == nil && (!exists || deleting), err
 }
 
 // ownerOf is the profile that a summary belongs to.

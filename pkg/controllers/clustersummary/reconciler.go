@@ -27,7 +27,6 @@ import (
 	"github.com/muster-project/muster/pkg/controllers/clusterref"
 	"github.com/muster-project/muster/pkg/controllers/trigger"
 	"github.com/muster-project/muster/pkg/deploy"
-	"github.com/muster-project/muster/pkg/deploy/inventory"
 	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/fleet"
 	"github.com/muster-project/muster/pkg/render"
@@ -53,7 +52,7 @@ type Options struct {
 	// Fetcher fetches what profiles name by a URL.
 	Fetcher *remote.Fetcher
 	// Strays says that there may be objects which a former leader's last writes
-	// have left: they are looked for in the first job of each summary. A server
+	// have left: they are looked for in the first job on each cluster. A server
 	// that is alone has no such leader, and asks clusters nothing.
 	Strays bool
 	// Era is the term's; see records.Era.
@@ -129,9 +128,13 @@ func (r *Reconciler) reconcileNormal(ctx context.Context, summary *configv1beta1
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	elsewhere, err := r.elsewhere(ctx, summary, cluster)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
 	last, dirty := r.memory.last(name, summary.UID)
 	verdict, retry := decide(situation{
-		summary: summary, cluster: cluster, fingerprint: print, last: last, dirty: dirty, now: r.Now(),
+		summary: summary, cluster: cluster, fingerprint: print, elsewhere: elsewhere, last: last, dirty: dirty, now: r.Now(),
 	})
 	if verdict == verdictWork && !r.submit(ctx, clusterref.OfSummary(summary), name, print) {
 		retry = queueRetry
@@ -140,6 +143,20 @@ func (r *Reconciler) reconcileNormal(ctx context.Context, summary *configv1beta1
 		return reconcile.Result{}, err
 	}
 	return reconcile.Result{RequeueAfter: retry}, nil
+}
+
+// elsewhere reports whether what was deployed once is on another cluster, which
+// answered under the same name before. Only OneTime asks: what is deployed again
+// and again finds out by itself.
+func (r *Reconciler) elsewhere(ctx context.Context, summary *configv1beta1.ClusterSummary, cluster *libv1beta1.SveltosCluster) (bool, error) {
+	if !deployedOnce(summary) || !cluster.Status.Ready || cluster.Status.ClusterID == "" {
+		return false, nil
+	}
+	owner, err := ownerOf(summary)
+	if err != nil {
+		return false, err
+	}
+	return r.Deployer.Elsewhere(ctx, clusterref.OfSummary(summary), cluster.UID, fleet.ClusterID(cluster.Status.ClusterID), owner.Key())
 }
 
 // reconcileDelete lets a summary go when nothing of it is left on the cluster,
@@ -156,6 +173,7 @@ func (r *Reconciler) reconcileDelete(ctx context.Context, summary *configv1beta1
 		return reconcile.Result{}, r.patchFinalizer(ctx, summary, controllerutil.RemoveFinalizer)
 	}
 	if cluster == nil {
+		r.memory.forgetSearch(clusterref.OfSummary(summary))
 		if err := r.Deployer.Forget(ctx, clusterref.OfSummary(summary), owner.Key()); err != nil {
 			return reconcile.Result{}, err
 		}
@@ -244,20 +262,4 @@ func (r *Reconciler) SourceChanged(kind string, name types.NamespacedName) {
 	for _, summary := range r.memory.changed(sourceRef{kind: kind, NamespacedName: name}) {
 		r.Trigger.Trigger(reconcile.Request{NamespacedName: summary})
 	}
-}
-
-// profile reports whether a profile exists, and whether it is being deleted.
-func (r *Reconciler) profile(ctx context.Context, from client.Reader, owner inventory.OwnerKey) (exists, deleting bool, err error) {
-	var object client.Object = &configv1beta1.ClusterProfile{}
-	if owner.Kind == configv1beta1.KindProfile {
-		object = &configv1beta1.Profile{}
-	}
-	err = from.Get(ctx, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}, object)
-	if apierrors.IsNotFound(err) {
-		return false, false, nil
-	}
-	if err != nil {
-		return false, false, fmt.Errorf("reading %s: %w", owner, err)
-	}
-	return true, !object.GetDeletionTimestamp().IsZero(), nil
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -139,6 +140,60 @@ func (m inventories) Delete(_ context.Context, key string) error {
 }
 
 func (m inventories) List(context.Context, string, func(string, []byte) error) error { return nil }
+
+// Another cluster behind the same name has nothing of what its predecessor got.
+func TestOneTimeIsOncePerCluster(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		uid    types.UID
+		id     fleet.ClusterID
+		reason string
+	}{
+		{"the same cluster", "u", "system", configv1beta1.ReasonProvisioned},
+		{"another cluster", "u", "former", configv1beta1.ReasonProvisioning},
+		{"another registration", "former", "system", configv1beta1.ReasonProvisioning},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			cluster := registration()
+			cluster.Status.ClusterID = "system"
+			summary := summaryFor("kyverno")
+			summary.Spec.ClusterProfileSpec.SyncMode = configv1beta1.SyncModeOneTime
+			summary.Status.Conditions = []metav1.Condition{provisioned(1)}
+			store := inventory.NewStore(inventories{})
+			record := &inventory.Record{
+				Cluster: clusterref.OfSummary(summary), ClusterUID: tc.uid, ClusterID: tc.id,
+				Owner: inventory.Owner{Kind: configv1beta1.KindClusterProfile, Name: "kyverno"},
+			}
+			if err := store.Put(t.Context(), record); err != nil {
+				t.Fatal(err)
+			}
+			r := New(Options{
+				Client: newClient(t, summary, cluster), Workers: fleet.NewWorkers(fleet.WorkersOptions{}), Now: time.Now,
+				Deployer: deploy.New(deploy.Options{Inventory: store}), Events: events.NewFakeRecorder(10),
+			})
+			name := client.ObjectKeyFromObject(summary)
+			queued := func() bool {
+				t.Helper()
+				if _, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: name}); err != nil {
+					t.Fatal(err)
+				}
+				if err := r.Client.Get(t.Context(), name, summary); err != nil {
+					t.Fatal(err)
+				}
+				return r.memory.of(name).active != ""
+			}
+			if queued() {
+				t.Error("the work began before the status says that it is not done")
+			}
+			if got := meta.FindStatusCondition(summary.Status.Conditions, configv1beta1.ConditionReady).Reason; got != tc.reason {
+				t.Errorf("Ready says %s, want %s", got, tc.reason)
+			}
+			if got, want := queued(), tc.reason == configv1beta1.ReasonProvisioning; got != want {
+				t.Errorf("it is deployed once more: %t, want %t", got, want)
+			}
+		})
+	}
+}
 
 func TestAPassLeavesNoInventoryOfAClusterThatWasDeregistered(t *testing.T) {
 	again := registration()

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/muster-project/muster/pkg/deploy"
+	"github.com/muster-project/muster/pkg/fleet"
 )
 
 const (
@@ -66,6 +67,8 @@ type memory struct {
 	summaries map[types.NamespacedName]*remembered
 	// readers are the summaries whose last job read a source.
 	readers map[sourceRef]map[types.NamespacedName]bool
+	// searches are those for strays, by cluster.
+	searches map[fleet.Ref]search
 }
 
 type remembered struct {
@@ -74,16 +77,15 @@ type remembered struct {
 	dirty bool
 	// active is the fingerprint that a job was queued for, until it has ended:
 	// a reconciliation in between would only queue the same again.
-	active string
-	// searched is true when strays were looked for.
-	searched bool
-	sources  []sourceRef
+	active  string
+	sources []sourceRef
 }
 
 func newMemory() *memory {
 	return &memory{
 		summaries: map[types.NamespacedName]*remembered{},
 		readers:   map[sourceRef]map[types.NamespacedName]bool{},
+		searches:  map[fleet.Ref]search{},
 	}
 }
 
@@ -177,20 +179,6 @@ func (m *memory) changed(s sourceRef) []types.NamespacedName {
 		names = append(names, name)
 	}
 	return names
-}
-
-// searched reports whether strays of a summary were looked for.
-func (m *memory) searched(name types.NamespacedName) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.of(name).searched
-}
-
-// setSearched notes that strays of a summary were looked for.
-func (m *memory) setSearched(name types.NamespacedName) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.of(name).searched = true
 }
 
 // due marks one summary, whatever its sources.

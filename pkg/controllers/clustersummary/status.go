@@ -185,10 +185,15 @@ func readyCondition(summary *configv1beta1.ClusterSummary, v verdict, last *outc
 			condition.Message = "Is withdrawn as soon as the cluster answers again."
 		} else if err != nil {
 			condition.Message = err.Error()
+			if reason := reasonOf(err); reason == configv1beta1.ReasonRevisionLost {
+				condition.Reason = reason
+			}
 		}
 	case v == verdictDone, v == verdictWaitForCluster && wasReady(summary), v == verdictPaused && wasReady(summary),
 		v == verdictWork && last == nil && wasJudged(summary):
 		return *meta.FindStatusCondition(summary.Status.Conditions, configv1beta1.ConditionReady)
+	case v == verdictAnew:
+		condition.Reason, condition.Message = configv1beta1.ReasonProvisioning, "Was deployed to another cluster, which answered under this name before."
 	case v == verdictPaused:
 		condition.Reason, condition.Message = configv1beta1.ReasonPaused, "The cluster is paused."
 	case v == verdictWaitForCluster:
@@ -254,7 +259,10 @@ func reasonOf(err error) string {
 	var fetched *remote.Error
 	var outside *reach.Error
 	var chart *release.ChartError
+	var lost *revisionLostError
 	switch {
+	case errors.As(err, &lost):
+		return configv1beta1.ReasonRevisionLost
 	case errors.As(err, &pending), errors.As(err, &conflict) && conflict.Temporary:
 		return configv1beta1.ReasonProvisioning
 	case errors.As(err, &conflict):

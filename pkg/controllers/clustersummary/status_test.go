@@ -18,6 +18,7 @@ import (
 	"github.com/muster-project/muster/pkg/deploy"
 	"github.com/muster-project/muster/pkg/deploy/inventory"
 	"github.com/muster-project/muster/pkg/deploy/release"
+	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/render"
 )
 
@@ -198,6 +199,48 @@ func TestWithdrawalIsSaid(t *testing.T) {
 		if feature.Status != configv1beta1.FeatureStatusRemoved {
 			t.Errorf("feature %s is %s after the withdrawal", feature.FeatureID, feature.Status)
 		}
+	}
+}
+
+// A revision that is lost does not come back: somebody has to be told, and asked.
+func TestAWithdrawalWithoutItsRevisionAsksAPerson(t *testing.T) {
+	summary := withBoth(summaryOf(configv1beta1.SyncModeContinuous, 2))
+	summary.Spec.Withdraw = true
+	for _, cause := range []error{revision.ErrNotFound, revision.ErrDamaged} {
+		_, err := behaviorOf(summary, revision.Revision{}, fmt.Errorf("%w: %q", cause, "web/1"))
+		status := desiredStatus(summary, readyCluster(), verdictRetryLater, &outcome{ended: noon, failures: 1, err: err})
+		ready := meta.FindStatusCondition(status.Conditions, configv1beta1.ConditionReady)
+		if ready.Reason != configv1beta1.ReasonRevisionLost || !strings.Contains(ready.Message, configv1beta1.StopMatchingBehaviorAnnotation) {
+			t.Errorf("%v: Ready is %s: %s", cause, ready.Reason, ready.Message)
+		}
+	}
+}
+
+func TestWhatAWithdrawalDoesIsNeverGuessed(t *testing.T) {
+	unreachable := errors.New("etcd does not answer")
+	leaves := revision.Revision{Spec: &configv1beta1.ProfileSpec{StopMatchingBehavior: configv1beta1.LeavePolicies}}
+	for _, tc := range []struct {
+		name       string
+		revision   revision.Revision
+		err        error
+		annotation string
+		want       deploy.Behavior
+	}{
+		{name: "the revision says it, whatever an annotation says", revision: leaves, annotation: "WithdrawPolicies", want: deploy.LeavePolicies},
+		{name: "a revision that cannot be read now", err: unreachable, annotation: "WithdrawPolicies"},
+		{name: "nobody says it", err: revision.ErrNotFound},
+		{name: "nobody says anything that is known", err: revision.ErrNotFound, annotation: "Delete"},
+		{name: "a person says leave", err: revision.ErrNotFound, annotation: "LeavePolicies", want: deploy.LeavePolicies},
+		{name: "a person says withdraw", err: revision.ErrDamaged, annotation: "WithdrawPolicies", want: deploy.WithdrawPolicies},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			summary := summaryOf(configv1beta1.SyncModeContinuous, 1)
+			summary.Annotations = map[string]string{configv1beta1.StopMatchingBehaviorAnnotation: tc.annotation}
+			got, err := behaviorOf(summary, tc.revision, tc.err)
+			if got != tc.want || (err == nil) != (tc.want != "") {
+				t.Errorf("%q, %v; want %q", got, err, tc.want)
+			}
+		})
 	}
 }
 

@@ -108,11 +108,15 @@ func (p profile) setKind() string {
 	return libv1beta1.KindClusterSet
 }
 
-// Exists reports whether there is a profile of this name.
-func Exists(ctx context.Context, reader client.Reader, key Key) (bool, error) {
-	_, err := get(ctx, reader, key)
+// Exists reports whether there is a profile of this name, and whether it is being
+// deleted.
+func Exists(ctx context.Context, reader client.Reader, key Key) (exists, deleting bool, err error) {
+	p, err := get(ctx, reader, key)
 	if apierrors.IsNotFound(err) {
-		return false, nil
+		return false, false, nil
 	}
-	return err == nil, err
+	if err != nil {
+		return false, false, fmt.Errorf("reading %s %s/%s: %w", key.Kind, key.Namespace, key.Name, err)
+	}
+	return true, !p.GetDeletionTimestamp().IsZero(), nil
 }

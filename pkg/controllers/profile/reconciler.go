@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -54,12 +55,17 @@ type Reconciler struct {
 	Events events.EventRecorder
 	// Now is the clock.
 	Now func() time.Time
+
+	mu sync.Mutex
+	// refused is what was logged of refusals, by profile.
+	refused map[Key]string
 }
 
 // Reconcile brings the summaries and the status of one profile in line.
 func (r *Reconciler) Reconcile(ctx context.Context, key Key) (reconcile.Result, error) {
 	p, err := get(ctx, r.Client, key)
 	if apierrors.IsNotFound(err) {
+		r.noteRefused(ctx, key, nil)
 		return reconcile.Result{}, nil
 	}
 	if err != nil {
@@ -73,7 +79,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, key Key) (reconcile.Result, 
 	if !p.GetDeletionTimestamp().IsZero() {
 		return reconcile.Result{}, r.reconcileDelete(ctx, p, summaries)
 	}
-	return reconcile.Result{}, r.reconcileNormal(ctx, p, summaries)
+	retry, err := r.reconcileNormal(ctx, p, summaries)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	return reconcile.Result{RequeueAfter: retry}, nil
 }
 
 func (r *Reconciler) summaries(ctx context.Context, p profile) ([]configv1beta1.ClusterSummary, error) {
@@ -93,28 +103,32 @@ func (r *Reconciler) storedSummaries(ctx context.Context, p profile) ([]configv1
 	return slices.DeleteFunc(list.Items, func(s configv1beta1.ClusterSummary) bool { return ownerIndexValue(&s) != indexValue(p.key()) }), nil
 }
 
-func (r *Reconciler) reconcileNormal(ctx context.Context, p profile, summaries []configv1beta1.ClusterSummary) error {
+// reconcileNormal returns when to look again, zero if only a change makes that
+// necessary.
+func (r *Reconciler) reconcileNormal(ctx context.Context, p profile, summaries []configv1beta1.ClusterSummary) (retry time.Duration, err error) {
 	// Before the first summary, so that a profile that is deleted at once cannot
 	// leave one behind.
 	if controllerutil.AddFinalizer(p.Object, p.finalizer) {
 		if err := r.Client.Update(ctx, p.Object); err != nil {
-			return fmt.Errorf("adding the finalizer to %s %s: %w", p.kind, p.GetName(), err)
+			return 0, fmt.Errorf("adding the finalizer to %s %s: %w", p.kind, p.GetName(), err)
 		}
 	}
 	m, err := r.matching(ctx, p, summaries)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	revisionName, created, err := r.Revisions.Ensure(ctx, p.key(), p.spec, r.Now())
 	if err != nil {
-		return err
+		return 0, err
 	}
 	failed := r.reconcileSummaries(ctx, p, m, summaries, revisionName)
-	err = errors.Join(failed, r.writeStatus(ctx, p, m, summaries, failed))
+	refused, others := apart(failed)
+	retry = r.noteRefused(ctx, p.key(), refused)
+	err = errors.Join(others, r.writeStatus(ctx, p, m, summaries, failed))
 	if err != nil || !created {
-		return err
+		return retry, err
 	}
-	return r.trim(ctx, p, summaries, revisionName)
+	return retry, r.trim(ctx, p, summaries, revisionName)
 }
 
 // reconcileSummaries puts the profile on the clusters that it is for before it

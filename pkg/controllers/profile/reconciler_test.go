@@ -5,16 +5,21 @@ package profile
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -120,8 +125,16 @@ func TestAClusterThatIsRefusedKeepsNoOtherWaiting(t *testing.T) {
 	taken := summaryBy("cluster2", false)
 	taken.Namespace, taken.Name = "civo", summaryName(key, "cluster2")
 	r, stored := newReconciler(t, fleetOf{"cluster1", "cluster2", "cluster3"}, everywhere("kyverno"), &taken)
-	if _, err := r.Reconcile(t.Context(), key); err == nil || !strings.Contains(err.Error(), "two names collide") {
-		t.Errorf("the error is %v, want the collision", err)
+	log := &strings.Builder{}
+	ctx := klog.NewContext(t.Context(), funcr.New(func(_, args string) { log.WriteString(args + "\n") }, funcr.Options{}))
+	for range 3 {
+		// An error would be logged each time.
+		if result, err := r.Reconcile(ctx, key); err != nil || result.RequeueAfter != refusedRetry {
+			t.Errorf("%+v, %v; want to be asked again", result, err)
+		}
+	}
+	if got := strings.Count(log.String(), "two names collide"); got != 1 {
+		t.Errorf("the log tells of the collision %d times, want once:\n%s", got, log)
 	}
 	for _, cluster := range []string{"cluster1", "cluster3"} {
 		if err := stored.Get(t.Context(), client.ObjectKey{Namespace: "civo", Name: summaryName(key, cluster)}, &configv1beta1.ClusterSummary{}); err != nil {
@@ -135,6 +148,18 @@ func TestAClusterThatIsRefusedKeepsNoOtherWaiting(t *testing.T) {
 	ready := meta.FindStatusCondition(p.Status.Conditions, configv1beta1.ConditionReady)
 	if ready == nil || ready.Reason != configv1beta1.ReasonFailed || !strings.Contains(ready.Message, "civo/cluster2") {
 		t.Errorf("condition Ready is %+v, want it to name the cluster", ready)
+	}
+}
+
+func TestARefusalDoesNotHideAConflict(t *testing.T) {
+	lost := apierrors.NewConflict(schema.GroupResource{Resource: "clustersummaries"}, "a", errors.New("changed"))
+	denied := &refusedError{err: apierrors.NewForbidden(schema.GroupResource{Resource: "clustersummaries"}, "b", nil)}
+	refused, others := apart(errors.Join(denied, lost))
+	if apierrors.IsConflict(refused) || !apierrors.IsConflict(others) || !apierrors.IsForbidden(refused) {
+		t.Errorf("refused: %v; others: %v", refused, others)
+	}
+	if refused, others := apart(lost); refused != nil || !apierrors.IsConflict(others) {
+		t.Errorf("refused: %v; others: %v", refused, others)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -21,6 +22,7 @@ import (
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
+	"github.com/muster-project/muster/pkg/controllers/brief"
 	"github.com/muster-project/muster/pkg/controllers/clusterref"
 	"github.com/muster-project/muster/pkg/fleet"
 )
@@ -28,6 +30,10 @@ import (
 const (
 	maxNameLength  = 253
 	maxLabelLength = 63
+	// maxRefusal bounds what is logged of refusals, in bytes.
+	maxRefusal = 4096
+	// refusedRetry is the pause before what was refused is tried again.
+	refusedRetry = 15 * time.Second
 )
 
 // summaryName is upstream's name for the summary of a profile on a cluster.
@@ -110,6 +116,47 @@ type refusedError struct {
 
 func (e *refusedError) Error() string { return fmt.Sprintf("%s: %v", e.cluster, e.err) }
 func (e *refusedError) Unwrap() error { return e.err }
+
+// apart tells the refusals among joined errors from the others.
+func apart(err error) (refused, others error) {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return nil, err
+	}
+	var a, b []error
+	for _, one := range joined.Unwrap() {
+		if _, ok := one.(*refusedError); ok {
+			a = append(a, one)
+		} else {
+			b = append(b, one)
+		}
+	}
+	return errors.Join(a...), errors.Join(b...)
+}
+
+// noteRefused logs what was refused, once for as long as it is the same, and says
+// when to ask again: what was in the way may go without anything to tell of it.
+func (r *Reconciler) noteRefused(ctx context.Context, key Key, refused error) (retry time.Duration) {
+	text := ""
+	if refused != nil {
+		text, retry = brief.Text(refused.Error(), maxRefusal), refusedRetry
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.refused[key] == text {
+		return retry
+	}
+	if text == "" {
+		delete(r.refused, key)
+		return 0
+	}
+	if r.refused == nil {
+		r.refused = map[Key]string{}
+	}
+	r.refused[key] = text
+	klog.FromContext(ctx).Info("The profile cannot be put on some clusters", "error", text)
+	return retry
+}
 
 // ensure makes the summaries of the matching clusters what they should be. One
 // that is refused, or has changed, keeps no other cluster waiting; an API that

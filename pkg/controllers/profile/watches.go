@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
@@ -52,11 +53,28 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		WatchesRawSource(source.TypedKind(cache, &configv1beta1.Profile{}, handler.TypedEnqueueRequestsFromMapFunc(
 			func(_ context.Context, o *configv1beta1.Profile) []Key { return []Key{ofProfile(o).key()} }))).
 		WatchesRawSource(source.TypedKind(cache, &configv1beta1.ClusterSummary{}, handler.TypedEnqueueRequestsFromMapFunc(
-			func(_ context.Context, o *configv1beta1.ClusterSummary) []Key { return ownerKeys(o) }))).
+			func(_ context.Context, o *configv1beta1.ClusterSummary) []Key { return ownerKeys(o) }), ofInterest())).
 		WatchesRawSource(source.TypedKind(cache, &libv1beta1.ClusterSet{}, onSet(r, func(s *libv1beta1.ClusterSet) *libv1beta1.ClusterSetStatus { return &s.Status }))).
 		WatchesRawSource(source.TypedKind(cache, &libv1beta1.Set{}, onSet(r, func(s *libv1beta1.Set) *libv1beta1.ClusterSetStatus { return &s.Status }))).
 		WatchesRawSource(source.TypedKind(cache, &libv1beta1.SveltosCluster{}, r.onCluster())).
 		Complete(conflict.Retried(r))
+}
+
+// ofInterest lets through what a profile looks at in its summaries. Their status
+// has far more, and changes often: each time all of the profile's are listed.
+func ofInterest() predicate.TypedPredicate[*configv1beta1.ClusterSummary] {
+	return predicate.TypedFuncs[*configv1beta1.ClusterSummary]{
+		UpdateFunc: func(e event.TypedUpdateEvent[*configv1beta1.ClusterSummary]) bool {
+			before, after := e.ObjectOld, e.ObjectNew
+			same := func(conditionType string) bool {
+				return apiequality.Semantic.DeepEqual(meta.FindStatusCondition(before.Status.Conditions, conditionType),
+					meta.FindStatusCondition(after.Status.Conditions, conditionType))
+			}
+			return before.UID != after.UID || before.Generation != after.Generation ||
+				before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
+				!sameSummary(before, after) || !same(configv1beta1.ConditionReady) || !same(configv1beta1.ConditionConflict)
+		},
+	}
 }
 
 // ownerKeys is the profile that a summary belongs to.

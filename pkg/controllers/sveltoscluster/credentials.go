@@ -71,7 +71,7 @@ func (c *Credentials) Kubeconfig(ctx context.Context, ref fleet.Ref) ([]byte, st
 	if err != nil {
 		return nil, "", err
 	}
-	return data, string(secret.UID) + "/" + secret.ResourceVersion, nil
+	return data, libv1beta1.CredentialsVersion(secret), nil
 }
 
 // stillMissing is a NotFound error if the cluster's credentials were unusable

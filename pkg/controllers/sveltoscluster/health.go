@@ -23,6 +23,7 @@ func healthOf(cluster *libv1beta1.SveltosCluster) fleet.Health {
 		ID:        fleet.ClusterID(cluster.Status.ClusterID),
 		CredentialsInvalid: meta.IsStatusConditionFalse(cluster.Status.Conditions,
 			libv1beta1.ConditionCredentialsValid),
+		Credentials: libv1beta1.AcceptedCredentials(cluster.Status.Conditions),
 	}
 	if cluster.Status.FailureMessage != nil {
 		health.Message = *cluster.Status.FailureMessage

@@ -126,7 +126,10 @@ func credentialsCondition(health fleet.Health) metav1.Condition {
 	if !health.EverReady {
 		return metav1.Condition{Type: libv1beta1.ConditionCredentialsValid, Status: metav1.ConditionUnknown, Reason: libv1beta1.ReasonNotProbed}
 	}
-	return metav1.Condition{Type: libv1beta1.ConditionCredentialsValid, Status: metav1.ConditionTrue, Reason: libv1beta1.ReasonCredentialsAccepted}
+	return metav1.Condition{
+		Type: libv1beta1.ConditionCredentialsValid, Status: metav1.ConditionTrue,
+		Reason: libv1beta1.ReasonCredentialsAccepted, Message: libv1beta1.CredentialsAccepted(health.Credentials),
+	}
 }
 
 func duplicateCondition(duplicates []string) metav1.Condition {
@@ -147,7 +150,7 @@ func identityCondition(known string, seen fleet.ClusterID, conditions []metav1.C
 		return metav1.Condition{
 			Type: libv1beta1.ConditionIdentityChanged, Status: metav1.ConditionTrue, Reason: libv1beta1.ReasonOtherCluster,
 			Message: fmt.Sprintf("Another cluster answers than before: its kube-system namespace has UID %s and had %s. "+
-				"What profiles deployed to the former cluster is left there; they deploy to this one anew, but for those of syncMode OneTime.", seen, known),
+				"What profiles deployed to the former cluster is left there; they deploy to this one anew, those of syncMode OneTime once more.", seen, known),
 		}
 	}
 	if existing := meta.FindStatusCondition(conditions, libv1beta1.ConditionIdentityChanged); existing != nil {

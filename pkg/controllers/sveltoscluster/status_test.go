@@ -181,12 +181,41 @@ func TestIdentity(t *testing.T) {
 	if got := conditionString(status, libv1beta1.ConditionIdentityChanged); got != "True/OtherCluster" || status.ClusterID != "two" {
 		t.Errorf("another cluster: %s, ID %q", got, status.ClusterID)
 	}
+	condition := meta.FindStatusCondition(status.Conditions, libv1beta1.ConditionIdentityChanged)
+	if !strings.Contains(condition.Message, "OneTime once more") {
+		t.Errorf("who replaced the cluster is not told what becomes of OneTime: %q", condition.Message)
+	}
 	cluster.Status = status
 	if got := conditionString(desiredStatus(cluster, fleet.Health{ID: "two"}, nil), libv1beta1.ConditionIdentityChanged); got != "True/OtherCluster" {
 		t.Errorf("the next status forgets that the cluster changed: %s", got)
 	}
 	if got := desiredStatus(cluster, fleet.Health{}, nil).ClusterID; got != "two" {
 		t.Errorf("a cluster that does not answer loses its ID: %q", got)
+	}
+}
+
+// Who waits for a new kubeconfig must not take the answer to the old one for it.
+func TestTheStatusSaysWhichCredentialsAreAccepted(t *testing.T) {
+	for _, test := range []struct {
+		health  fleet.Health
+		message string
+		version string
+	}{
+		{fleet.Health{EverReady: true, Credentials: "u/1"}, libv1beta1.CredentialsAccepted("u/1"), "u/1"},
+		{fleet.Health{EverReady: true, Down: true, Credentials: "u/2"}, libv1beta1.CredentialsAccepted("u/2"), "u/2"},
+		{fleet.Health{EverReady: true, Credentials: "u/2", CredentialsInvalid: true, Message: "401"}, "401", ""},
+		{fleet.Health{EverReady: true}, "", ""},
+		{fleet.Health{}, "", ""},
+	} {
+		cluster := registration()
+		cluster.Status = desiredStatus(cluster, test.health, nil)
+		if got := meta.FindStatusCondition(cluster.Status.Conditions, libv1beta1.ConditionCredentialsValid).Message; got != test.message {
+			t.Errorf("%+v: the message is %q, want %q", test.health, got, test.message)
+		}
+		// What a new leader begins with: it should have nothing to write.
+		if got := healthOf(cluster).Credentials; got != test.version {
+			t.Errorf("%+v: %q is remembered, want %q", test.health, got, test.version)
+		}
 	}
 }
 

@@ -29,6 +29,9 @@ import (
 // ErrNotFound says that there is no revision of this name.
 var ErrNotFound = errors.New("profile revision not found")
 
+// ErrDamaged says that a revision is stored and cannot be read any more.
+var ErrDamaged = errors.New("profile revision damaged")
+
 // prefix is where the keys of revisions start.
 const prefix = "revisions/"
 
@@ -122,7 +125,7 @@ func (s *Store) Ensure(ctx context.Context, owner Owner, spec *configv1beta1.Pro
 }
 
 // Get returns the revision of this name. Its error is ErrNotFound if there is
-// none.
+// none, and ErrDamaged if it cannot be read.
 func (s *Store) Get(ctx context.Context, name string) (Revision, error) {
 	if known, ok := s.cache.Get(name); ok {
 		return known.(Revision), nil
@@ -130,6 +133,9 @@ func (s *Store) Get(ctx context.Context, name string) (Revision, error) {
 	record, err := s.records.Get(ctx, prefix+name)
 	if errors.Is(err, records.ErrNotFound) || errors.Is(err, records.ErrInvalidKey) {
 		return Revision{}, fmt.Errorf("%w: %q", ErrNotFound, name)
+	}
+	if errors.Is(err, records.ErrUnreadable) {
+		return Revision{}, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	if err != nil {
 		return Revision{}, fmt.Errorf("reading revision %s: %w", name, err)
@@ -190,10 +196,10 @@ func (s *Store) Trim(ctx context.Context, owner Owner, inUse map[string]bool, ke
 func decode(name string, value []byte) (Revision, error) {
 	var revision stored
 	if err := json.Unmarshal(value, &revision); err != nil {
-		return Revision{}, fmt.Errorf("revision %s is damaged: %w", name, err)
+		return Revision{}, fmt.Errorf("%w: %q: %w", ErrDamaged, name, err)
 	}
 	if revision.Spec == nil {
-		return Revision{}, fmt.Errorf("revision %s is damaged: it has no spec", name)
+		return Revision{}, fmt.Errorf("%w: %q has no spec", ErrDamaged, name)
 	}
 	return Revision{Name: name, Created: revision.Created, Spec: revision.Spec}, nil
 }

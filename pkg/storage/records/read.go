@@ -39,7 +39,8 @@ func (s *Store) Get(ctx context.Context, key string) (Record, error) {
 }
 
 // List yields the records whose keys begin with keyPrefix, "" for all, in the order of their keys and
-// as they were at one moment. After an error it yields no more, but for ErrUnreadable, which
+// as they were at one moment; if etcd's history is cut meanwhile, those that are left as they were at
+// a later one. After an error it yields no more, but for ErrUnreadable, which
 // concerns one record: its Key and Revision are set.
 func (s *Store) List(ctx context.Context, keyPrefix string) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
@@ -48,21 +49,30 @@ func (s *Store) List(ctx context.Context, keyPrefix string) iter.Seq2[Record, er
 		var at int64
 		for more := true; more; {
 			resp, err := s.client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(listPage), clientv3.WithRev(at))
+			if errors.Is(err, rpctypes.ErrCompacted) {
+				at = 0 // the present is readable
+				continue
+			}
 			if err != nil {
 				yield(Record{}, fmt.Errorf("list records %s: %w", keyPrefix, err))
 				return
 			}
-			at = resp.Header.Revision
-			if len(resp.Kvs) > 0 {
-				from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+			if at == 0 {
+				// That of the first page: the header has the present one, whatever was asked for.
+				at = resp.Header.Revision
 			}
+			more = resp.More
 			for _, kv := range resp.Kvs {
 				record, err := s.decode(ctx, kv, at)
+				if errors.Is(err, rpctypes.ErrCompacted) {
+					at, more = 0, true
+					break
+				}
 				if !yield(record, err) || err != nil && !errors.Is(err, ErrUnreadable) {
 					return
 				}
+				from = string(kv.Key) + "\x00"
 			}
-			more = resp.More
 		}
 	}
 }

@@ -5,11 +5,8 @@ package records
 
 import (
 	"bytes"
-	"context"
 	"errors"
-	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"testing"
 
@@ -148,68 +145,6 @@ func TestKeysThatAreNoCleanPathsAreRefused(t *testing.T) {
 		}
 	}
 	mustPut(t, s, strings.Repeat("k/", MaxKeyBytes/2-1)+"kk", noise(1, 2*smallChunk))
-}
-
-func TestListYieldsKeysInOrderOverPages(t *testing.T) {
-	s := newTerm(t, newClient(t))
-	var want []string
-	for i := range listPage + 10 {
-		key := fmt.Sprintf("inventory/ns/%03d", i)
-		want = append(want, key)
-		mustPut(t, s, key, []byte(key))
-	}
-	mustPut(t, s, "inventory/ns/large", noise(1, 5*smallChunk))
-	want = append(want, "inventory/ns/large")
-	mustPut(t, s, "inventoryother/x", nil)
-	mustPut(t, s, "zoo", nil)
-
-	var got []string
-	for record, err := range s.List(t.Context(), "inventory/") {
-		if err != nil {
-			t.Fatal(err)
-		}
-		got = append(got, record.Key)
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("listed %v, want %v", got, want)
-	}
-	all, err := listed(t.Context(), s, "")
-	if err != nil || len(all) != len(want)+2 {
-		t.Errorf("listed %d records of all, %v, want %d", len(all), err, len(want)+2)
-	}
-	for range s.List(t.Context(), "") {
-		break // a caller that has seen enough is let go
-	}
-}
-
-func TestListGoesOnAfterARecordThatIsUnreadable(t *testing.T) {
-	client := newClient(t)
-	s := newTerm(t, client)
-	mustPut(t, s, "a", []byte("1"))
-	mustPut(t, s, "b", []byte("2"))
-	mustPut(t, s, "c", []byte("3"))
-	if _, err := client.Put(t.Context(), s.layout.head("b"), "damaged"); err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for record, err := range s.List(t.Context(), "") {
-		if err != nil && !errors.Is(err, ErrUnreadable) {
-			t.Fatal(err)
-		}
-		got = append(got, fmt.Sprintf("%s %q %v", record.Key, record.Value, err == nil))
-	}
-	if want := []string{`a "1" true`, `b "" false`, `c "3" true`}; !slices.Equal(got, want) {
-		t.Errorf("listed %q, want %q", got, want)
-	}
-}
-
-func TestListEndsWithAnError(t *testing.T) {
-	s := newTerm(t, newClient(t))
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := listed(ctx, s, ""); !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v, want the context's", err)
-	}
 }
 
 func TestNothingReadableIsInEtcd(t *testing.T) {

@@ -24,6 +24,11 @@ const (
 	ClusterSummaryFinalizer = "clustersummaryfinalizer.projectsveltos.io"
 )
 
+// StopMatchingBehaviorAnnotation on a ClusterSummary that is being withdrawn says
+// what becomes of its content, as the profile's stopMatchingBehavior does. It is
+// asked for only where nothing else says so: ReasonRevisionLost.
+const StopMatchingBehaviorAnnotation = "muster.projectsveltos.io/stop-matching-behavior"
+
 // Labels of an Addon.
 const (
 	// LabelAddonCluster is the name of the cluster.
@@ -80,6 +85,10 @@ const (
 	ReasonSourceMissing = "SourceMissing"
 	// ReasonSourceInvalid: a source cannot be read or rendered.
 	ReasonSourceInvalid = "SourceInvalid"
+	// ReasonRevisionLost: the profile's spec, which says whether its content is
+	// deleted or left, cannot be read any more. Nothing is deleted until a person has
+	// said so, see StopMatchingBehaviorAnnotation.
+	ReasonRevisionLost = "RevisionLost"
 	// ReasonConflict: another profile has something that this one deploys too.
 	ReasonConflict = "Conflict"
 	// ReasonNoConflict: nothing that the profile deploys is another's.
@@ -102,7 +111,7 @@ const (
 // that says what is merely not done yet.
 func IsFailure(reason string) bool {
 	switch reason {
-	case ReasonFailed, ReasonConflict, ReasonSourceMissing, ReasonSourceInvalid:
+	case ReasonFailed, ReasonConflict, ReasonSourceMissing, ReasonSourceInvalid, ReasonRevisionLost:
 		return true
 	}
 	return false

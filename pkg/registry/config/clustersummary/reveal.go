@@ -49,12 +49,35 @@ func (r revealer) object(ctx context.Context) func(runtime.Object, error) (runti
 		case *config.ClusterSummary:
 			r.summary(ctx, typed)
 		case *config.ClusterSummaryList:
+			once := revealer{&readOnce{Revisions: r.revisions, read: map[string]answer{}}}
 			for i := range typed.Items {
-				r.summary(ctx, &typed.Items[i])
+				once.summary(ctx, &typed.Items[i])
 			}
 		}
 		return obj, nil
 	}
+}
+
+// readOnce reads each revision of one list once, in however many summaries it is,
+// and however many there are: the cache behind it is for the fleet's common ones,
+// and in the order of clusters a list with more of them would find none in it.
+type readOnce struct {
+	Revisions
+	read map[string]answer
+}
+
+type answer struct {
+	spec *config.ProfileSpec
+	err  error
+}
+
+func (o *readOnce) Get(ctx context.Context, name string) (*config.ProfileSpec, error) {
+	known, ok := o.read[name]
+	if !ok {
+		known.spec, known.err = o.Revisions.Get(ctx, name)
+		o.read[name] = known
+	}
+	return known.spec, known.err
 }
 
 // summary shows the spec of one. One whose revision cannot be read says so, and

@@ -31,6 +31,40 @@ func (f fixed) Get(_ context.Context, name string) (*config.ProfileSpec, error) 
 	return nil, errors.New("there is no revision " + name)
 }
 
+// counted counts the reads of revisions.
+type counted struct {
+	Revisions
+	reads map[string]int
+}
+
+func (c counted) Get(ctx context.Context, name string) (*config.ProfileSpec, error) {
+	c.reads[name]++
+	return c.Revisions.Get(ctx, name)
+}
+
+func TestAListReadsEachRevisionOnce(t *testing.T) {
+	reads := map[string]int{}
+	list := &config.ClusterSummaryList{}
+	for i := range 20 {
+		summary := newSummary()
+		if i%2 == 1 {
+			summary.Spec.ProfileRevision = "ClusterProfile/_/lost/1"
+		}
+		list.Items = append(list.Items, *summary)
+	}
+	if _, err := (revealer{counted{fixed{storedRevision: profileSpec()}, reads}}).object(t.Context())(list, nil); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]int{storedRevision: 1, "ClusterProfile/_/lost/1": 1}, reads); diff != "" {
+		t.Errorf("reads (-want +got):\n%s", diff)
+	}
+	for i := range list.Items {
+		if shown := list.Items[i].Spec.ClusterProfileSpec.Tier != 0; shown != (i%2 == 0) {
+			t.Errorf("summary %d is shown: %t", i, shown)
+		}
+	}
+}
+
 func missing(summary *config.ClusterSummary) *metav1.Condition {
 	return meta.FindStatusCondition(summary.Status.Conditions, ConditionRevisionAvailable)
 }

@@ -141,6 +141,14 @@ func (e *environment) stop(t *testing.T) {
 	}
 }
 
+// besideOthers lets tests that strike once run beside each other: they wait more than
+// they work.
+func besideOthers(t *testing.T) {
+	if *rounds == 1 {
+		t.Parallel()
+	}
+}
+
 // eventually waits until check succeeds, and says how long that took.
 func eventually(t *testing.T, what string, within time.Duration, check func(context.Context) error) time.Duration {
 	t.Helper()

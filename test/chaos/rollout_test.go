@@ -21,6 +21,7 @@ const gracePeriod = 110 * time.Second
 // TestOperations does what operators do to an installation: it begins with one
 // replica, and is scaled, upgraded, restored and wiped. Beside it clocks jump.
 func TestOperations(t *testing.T) {
+	besideOthers(t)
 	// An upgrade starts three in place of three.
 	e := startWith(t, 2*replicas, 2*replicas-1)
 	e.deploy(t)

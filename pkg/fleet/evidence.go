@@ -50,12 +50,12 @@ func (p *Prober) AnsweredSince(ref Ref, since time.Time) bool {
 	return t != nil && t.evidence.failing.IsZero() && !t.evidence.answered.IsZero() && !t.evidence.answered.Before(since)
 }
 
-// Recovering reports whether a cluster that is not ready answers again, and will be
-// ready as soon as it has done so for long enough. It ends with the first probe
-// that finds anything else.
-func (p *Prober) Recovering(ref Ref) bool {
+// Well reports whether the last probe found a cluster healthy. It may not be called
+// ready yet, because it has not been well for long enough, or because that has not
+// been stored.
+func (p *Prober) Well(ref Ref) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	t := p.targets[ref]
-	return t != nil && t.evidence.well && !t.vitals.health.Ready
+	return t != nil && t.evidence.well
 }

@@ -38,12 +38,8 @@ func TestEvidence(t *testing.T) {
 			if p.AnsweredSince(ref, time.Time{}) != answered || p.AnsweredSince(ref, tc.want.answered) != answered {
 				t.Errorf("answered: %t", !answered)
 			}
-			if p.Recovering(ref) != tc.want.well || p.Recovering(Ref{Name: "b"}) {
-				t.Errorf("recovering: %t", !tc.want.well)
-			}
-			p.targets[ref].vitals.health.Ready = true
-			if p.Recovering(ref) {
-				t.Error("recovering, and is ready")
+			if p.Well(ref) != tc.want.well || p.Well(Ref{Name: "b"}) {
+				t.Errorf("well: %t", !tc.want.well)
 			}
 			if p.AnsweredSince(ref, at(100)) || p.AnsweredSince(Ref{Name: "b"}, time.Time{}) {
 				t.Error("answered what it cannot have")

@@ -4,6 +4,8 @@
 package selection
 
 import (
+	"slices"
+
 	"github.com/muster-project/muster/pkg/fleet"
 )
 
@@ -18,6 +20,9 @@ type Result struct {
 	Healthy  int
 	// Counts has every cluster that the set can see, once.
 	Counts Counts
+	// Dropped were selected before and match, but were not ready and lost their
+	// places.
+	Dropped []fleet.Ref
 
 	reasons map[fleet.Ref]Reason // of the selected ones
 }
@@ -39,7 +44,23 @@ func Compute(spec Spec, previous []fleet.Ref, candidates Candidates) Result {
 	if spec.Halted { // the brake
 		return newResult(kept, candidates)
 	}
-	return newResult(fill(kept, seen, places, candidates), candidates)
+	held := notReady(kept) // fill writes over kept
+	result := newResult(fill(kept, seen, places, candidates), candidates)
+	result.Dropped = slices.DeleteFunc(held, func(ref fleet.Ref) bool {
+		_, selected := result.reasons[ref]
+		return selected
+	})
+	return result
+}
+
+func notReady(candidates []Candidate) []fleet.Ref {
+	var refs []fleet.Ref
+	for _, candidate := range candidates {
+		if !candidate.Ready {
+			refs = append(refs, candidate.Ref)
+		}
+	}
+	return refs
 }
 
 // stillMatching is the first half of rule 2: what was selected and still

@@ -185,6 +185,9 @@ func TestCompute(t *testing.T) {
 			if got, want := lettersOf(members, result), strings.ToUpper(c.want); got != want {
 				t.Errorf("selected %q, want %q", got, want)
 			}
+			if got, want := strings.Join(letters(members, result.Dropped), " "), droppedOf(c.previous, c.want, c.replicas, c.halted); got != want {
+				t.Errorf("dropped %q, want %q", got, want)
+			}
 			reasons := []string{}
 			for _, m := range members {
 				candidate, _ := candidates.Lookup(m.Ref)
@@ -211,12 +214,28 @@ func refsOf(members []fleet.Member, letters string) []fleet.Ref {
 }
 
 func lettersOf(members []fleet.Member, result selection.Result) string {
+	return strings.Join(letters(members, result.Selected), " ")
+}
+
+func letters(members []fleet.Member, refs []fleet.Ref) []string {
 	var letters []string
-	for _, ref := range result.Selected {
+	for _, ref := range refs {
 		i := slices.IndexFunc(members, func(m fleet.Member) bool { return m.Ref == ref })
 		letters = append(letters, members[i].Labels["letter"])
 	}
-	return strings.Join(letters, " ")
+	return letters
+}
+
+// droppedOf are the letters of those that were selected, are not ready, and are not
+// wanted any more.
+func droppedOf(previous, want string, replicas int, halted bool) string {
+	var dropped []string
+	for _, letter := range strings.Fields(previous) {
+		if strings.ToLower(letter) == letter && !slices.Contains(strings.Fields(want), letter) && replicas > 0 && !halted {
+			dropped = append(dropped, strings.ToUpper(letter))
+		}
+	}
+	return strings.Join(dropped, " ")
 }
 
 func TestMatching(t *testing.T) {

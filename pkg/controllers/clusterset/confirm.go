@@ -19,8 +19,8 @@ const (
 	// confirmPause is how long to wait for a probe before looking at its result:
 	// one of a cluster that is well takes some milliseconds.
 	confirmPause = 25 * time.Millisecond
-	// recoveryPause is how long to wait before looking again whether a cluster that
-	// recovers still does; when it has recovered its status says so.
+	// recoveryPause is how long to wait before looking again at a cluster that answers
+	// and is not ready; when it is its status says so.
 	recoveryPause = 500 * time.Millisecond
 )
 
@@ -28,7 +28,7 @@ const (
 type Evidence interface {
 	FailingSince(fleet.Ref) time.Time
 	AnsweredSince(fleet.Ref, time.Time) bool
-	Recovering(fleet.Ref) bool
+	Well(fleet.Ref) bool
 	ProbeNow(fleet.Ref)
 }
 
@@ -38,7 +38,8 @@ type Evidence interface {
 // A leader that is cut off from all clusters notices it of one after the other, and
 // finds them well again one after the other. For a moment the next ones still look
 // well, or the first ones do already: a place goes to none of which nothing was
-// heard since the other began to fail, and is taken from none that answers again.
+// heard since the other began to fail, and is taken from none that answers again,
+// also in the moment in which the prober calls it ready and what is stored does not.
 // Clusters that take a place nobody had need no such proof.
 func (r *Reconciler) postpone(previous []corev1.ObjectReference, result selection.Result) time.Duration {
 	fresh := sets.New(result.Selected...)
@@ -54,7 +55,7 @@ func (r *Reconciler) postpone(previous []corev1.ObjectReference, result selectio
 	if len(fresh) == 0 || len(replaced) == 0 {
 		return 0
 	}
-	if slices.ContainsFunc(replaced, r.Evidence.Recovering) {
+	if slices.ContainsFunc(result.Dropped, r.Evidence.Well) {
 		return recoveryPause
 	}
 	var since time.Time

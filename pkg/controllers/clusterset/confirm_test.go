@@ -4,6 +4,7 @@
 package clusterset
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -16,10 +17,10 @@ import (
 )
 
 // probed is evidence: when clusters began to fail, when they last answered, and
-// which of them recover.
+// which of them was well then.
 type probed struct {
 	failing, answered map[string]time.Time
-	recovering        string
+	well              []string
 	asked             []string
 }
 
@@ -30,7 +31,7 @@ func (p *probed) AnsweredSince(ref fleet.Ref, since time.Time) bool {
 	return ok && !at.Before(since)
 }
 
-func (p *probed) Recovering(ref fleet.Ref) bool { return ref.Name == p.recovering }
+func (p *probed) Well(ref fleet.Ref) bool { return slices.Contains(p.well, ref.Name) }
 
 func (p *probed) ProbeNow(ref fleet.Ref) { p.asked = append(p.asked, ref.Name) }
 
@@ -51,21 +52,27 @@ func TestWhoTakesAPlaceHasToHaveAnswered(t *testing.T) {
 		"who stays needs no proof":         {[]string{"down", "before"}, []string{"before", "after"}, 0, nil},
 		"a label went, and all are well":   {[]string{"gone"}, []string{"before"}, 0, nil},
 		"fewer places":                     {[]string{"back", "before"}, []string{"before"}, 0, nil},
+		"who is well matches no longer":    {[]string{"ready"}, []string{"after"}, 0, nil},
 		"everything is taken away at once": {[]string{"down"}, nil, 0, nil},
 		"who answers again keeps it":       {[]string{"back"}, []string{"after"}, recoveryPause, nil},
 		"who answers again takes it":       {[]string{"down"}, []string{"back"}, 0, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			evidence := &probed{
-				failing:    map[string]time.Time{"down": at(10), "down-later": at(20)},
-				answered:   map[string]time.Time{"before": at(9), "between": at(15), "after": at(21), "back": at(22)},
-				recovering: "back",
+				failing:  map[string]time.Time{"down": at(10), "down-later": at(20)},
+				answered: map[string]time.Time{"before": at(9), "between": at(15), "after": at(21), "back": at(22)},
+				well:     []string{"back", "ready"},
 			}
 			var previous []corev1.ObjectReference
 			for _, n := range tc.previous {
 				previous = append(previous, clusterref.Object(clusterref.Of("fleet", n)))
 			}
 			var result selection.Result
+			for _, n := range tc.previous {
+				if !slices.Contains(append(tc.selected, "ready", "gone"), n) {
+					result.Dropped = append(result.Dropped, clusterref.Of("fleet", n))
+				}
+			}
 			for _, n := range tc.selected {
 				result.Selected = append(result.Selected, clusterref.Of("fleet", n))
 			}

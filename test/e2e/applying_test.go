@@ -252,6 +252,13 @@ func applyAsTenants(t *testing.T) {
 		s.apply(fmt.Sprintf("{apiVersion: config.projectsveltos.io/v1beta1, kind: ClusterProfile, metadata: {name: %[1]s, labels: {%[3]s}}, spec: {%[2]s, policyRefs: [{kind: ConfigMap, namespace: %[1]s, name: content}]}}",
 			s.name, s.everywhere(), labels))
 	}
+	// Nothing tells Muster of rights that it or a tenant got; a change of the cluster is
+	// tried at once.
+	nudges := 0
+	nudge := func() {
+		nudges++
+		s.kubectl("annotate", "sveltoscluster", "-n", s.name, "cluster1", fmt.Sprintf("nudge=%d", nudges), "--overwrite")
+	}
 	s.applySource("content", s.name+"-old")
 	deploy("")
 	s.awaitContent("cluster1", true, s.name+"-old")
@@ -263,8 +270,10 @@ func applyAsTenants(t *testing.T) {
 	s.awaitFailure(s.name, "cluster1", configv1beta1.ReasonFailed, "ServiceAccount "+s.name+"/eng", "rbac.tenantNamespaces")
 	s.applySource("content", s.name+"-new")
 	s.grant(s.host, s.name, "tenants", musterAccount(), "serviceaccounts", "get", "impersonate")
+	nudge()
 	s.awaitFailure(s.name, "cluster1", configv1beta1.ReasonFailed, "does not exist on the host")
 	s.apply(fmt.Sprintf("{apiVersion: v1, kind: ServiceAccount, metadata: {namespace: %s, name: eng}}", s.name))
+	nudge()
 	s.awaitFailure(s.name, "cluster1", configv1beta1.ReasonFailed, "Secret "+s.name+"/sveltos-")
 	managed := rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: contentNamespace, Name: s.name}
 	secret := &corev1.Secret{
@@ -276,11 +285,13 @@ func applyAsTenants(t *testing.T) {
 	}
 	s.awaitFailure(s.name, "cluster1", configv1beta1.ReasonSourceMissing, `User "system:serviceaccount:`+s.name+`:eng" cannot get resource "configmaps"`)
 	s.grant(s.host, s.name, "sources", account, "configmaps", "get")
+	nudge()
 	s.awaitFailure(s.name, "cluster1", configv1beta1.ReasonFailed, `User "system:serviceaccount:`+contentNamespace+":"+s.name+`" cannot`)
 	if err := errors.Join(untouched(s.Context()), s.hasContent("cluster1", true, s.name)(s.Context())); err != nil {
 		t.Errorf("a tenant that lacks something lost what runs: %v", err)
 	}
 	s.grant(s.managed["cluster1"], contentNamespace, s.name, managed, "configmaps", deploying()...)
+	nudge()
 	s.provisioned(s.name)
 	s.awaitContent("cluster1", true, s.name+"-new")
 	s.awaitContent("cluster1", false, s.name+"-old", s.name)

@@ -120,7 +120,7 @@ func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, summar
 	if r.Strays {
 		r.adoptStrays(ctx, target, owner.Key())
 	}
-	actor, err := r.actAs(ctx, target, identityOf(summary))
+	actor, err := r.actAs(ctx, name, target, identityOf(summary))
 	if err != nil {
 		return err
 	}

@@ -7,9 +7,11 @@ import (
 	"context"
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
+	"github.com/muster-project/muster/pkg/controllers/sveltoscluster"
 	"github.com/muster-project/muster/pkg/deploy"
 	"github.com/muster-project/muster/pkg/fleet"
 )
@@ -46,10 +48,15 @@ func identityOf(summary *configv1beta1.ClusterSummary) fleet.Identity {
 
 // actAs makes an actor of an identity. Where the account or its credentials are missing
 // there is none, and nothing is done with other rights in its place.
-func (r *Reconciler) actAs(ctx context.Context, target deploy.Cluster, as fleet.Identity) (actor, error) {
+func (r *Reconciler) actAs(ctx context.Context, name types.NamespacedName, target deploy.Cluster, as fleet.Identity) (actor, error) {
 	if as.IsZero() {
 		return actor{target: target, reader: r.Host}, nil
 	}
+	// Whoever waits for the account's kubeconfig, or has an old one, is woken by it.
+	r.memory.reads(name, sourceRef{
+		kind:           configv1beta1.SourceKindSecret,
+		NamespacedName: types.NamespacedName{Namespace: target.Ref.Namespace, Name: sveltoscluster.TenantSecretName(target.Ref.Name, as)},
+	})
 	out := actor{as: as}
 	err := r.HostCluster.CheckAccount(ctx, as)
 	var connection *fleet.Client

@@ -48,7 +48,6 @@ fail, with the name of the object in the condition of the ClusterSummary.
 | annotation | why |
 |---|---|
 | ` + "`projectsveltos.io/lua`" + ` | sources are YAML or Go templates |
-| ` + "`projectsveltos.io/subresources`" + ` | objects are applied without their subresources |
 | ` + "`projectsveltos.io/tex-template`" + ` | templates have one set of functions, which escapes nothing |
 
 ## Where sources mean something else
@@ -61,6 +60,12 @@ fail, with the name of the object in the condition of the ClusterSummary.
 | ` + "`spec.kustomizationRefs`" + ` | a kustomization sees the files of its source alone: remote bases and files, charts, programs, ` + "`openapi`" + ` and directories of transformers or generators are errors | what a kustomization names would be fetched or run with Muster's rights, and a schema would be that of all kustomizations |
 | ` + "`spec.*.remoteURL.secretRef`" + ` | the Secret has to have the type addons.projectsveltos.io/cluster-profile, and what it holds is not sent to a mirror or to where a redirect leads | who writes a profile chooses the server, and must not be able to send another Secret there |
 | ` + "`spec.*.remoteURL.url`" + ` | addresses on loopback, link-local ones and those of the clouds' metadata are not fetched from, unless a mirror of the server's leads there | they are the server's own |
+| ` + "`spec.featureOrder`" + ` | Muster's own: the order in which the three lists are deployed. Without it they are deployed beside each other, as by Sveltos | |
+| ` + "`spec.*.force`" + ` and the annotation projectsveltos.io/forceRecreate | an object is deleted only if the cluster would take the new one, which is asked first. Kinds and namespaces are never deleted, volumes and claims of them only where the object itself has the annotation | what is in them would go along |
+| ` + "`spec.*.deploymentType`" + ` Local | objects of a Profile that name no namespace are put into its own. An object that a profile has on the host for several clusters alike is one, and stays until the last of them lets it go | Sveltos deletes it with the first |
+| ` + "`spec.maxConsecutiveFailures`" + ` | zero means no limit. A new leader tries once more | |
+| ` + "`spec.transitionFrom`" + ` | the predecessor's content stays until the successor is known to want nothing else of it | |
+| the labels projectsveltos.io/serviceaccount-name and /serviceaccount-namespace | both have to be set. The Secret with the account's kubeconfig for a cluster has to have the labels that a RoleRequest gives it, and a token in it | two accounts may have one name of the Secret between them |
 | archives | links, paths that leave the archive, more than 10,000 files or 64 MiB are errors | |
 `
 

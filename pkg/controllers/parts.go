@@ -19,6 +19,7 @@ import (
 	"github.com/muster-project/muster/pkg/controllers/brief"
 	"github.com/muster-project/muster/pkg/controllers/clusterset"
 	"github.com/muster-project/muster/pkg/controllers/clustersummary"
+	"github.com/muster-project/muster/pkg/controllers/hostcluster"
 	"github.com/muster-project/muster/pkg/controllers/profile"
 	"github.com/muster-project/muster/pkg/controllers/sveltoscluster"
 	"github.com/muster-project/muster/pkg/controllers/term"
@@ -87,8 +88,8 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Members: d.Index, WaitCurrent: d.WaitCurrent,
 		Revisions: p.revisions, Events: recorder, Now: time.Now,
 	}
-	p.summaries = p.newSummaries(mgr, host, connections, recorder)
-	return p, nil
+	p.summaries, err = p.newSummaries(t, mgr, host, connections, recorder)
+	return p, err
 }
 
 // newConnections returns the factory of the clients of managed clusters.
@@ -100,6 +101,7 @@ func (p *parts) newConnections(ctx context.Context, t term.Term, mgr manager.Man
 	credentials := &sveltoscluster.Credentials{Clusters: mgr.GetClient(), Host: p.Reach.Reader(host.GetAPIReader()), Secrets: p.Reach.Reader(host.GetCache())}
 	return fleet.NewClusters(fleet.Options{
 		Credentials: credentials,
+		Tenants:     &sveltoscluster.Tenants{Host: p.Reach.Reader(host.GetAPIReader())},
 		Wrap:        p.Gate.Wrap,
 		Dial:        p.dial(t),
 		UserAgent:   func() string { return p.userAgent(t) },
@@ -111,9 +113,14 @@ func (p *parts) newConnections(ctx context.Context, t term.Term, mgr manager.Man
 	}), nil
 }
 
-func (p *parts) newSummaries(mgr manager.Manager, host cluster.Cluster, connections *fleet.Clusters, recorder events.EventRecorder) *clustersummary.Reconciler {
+func (p *parts) newSummaries(t term.Term, mgr manager.Manager, host cluster.Cluster, connections *fleet.Clusters, recorder events.EventRecorder) (*clustersummary.Reconciler, error) {
+	hostCluster, err := hostcluster.New(p.gated(p.Host, t), mgr.GetScheme(), p.Reach)
+	if err != nil {
+		return nil, err
+	}
 	return clustersummary.New(clustersummary.Options{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Host: p.Reach.Reader(host.GetAPIReader()), Clusters: connections, Workers: p.workers,
+		HostCluster: hostCluster,
 		Deployer: deploy.New(deploy.Options{
 			Inventory:   p.Inventories,
 			Charts:      release.NewManager(release.Options{Mirror: p.Mirror}),
@@ -125,7 +132,7 @@ func (p *parts) newSummaries(mgr manager.Manager, host cluster.Cluster, connecti
 		Strays:         p.Elected,
 		Era:            records.Era(p.epoch),
 		Events:         recorder, Trigger: trigger.New[reconcile.Request](), Now: time.Now,
-	})
+	}), nil
 }
 
 // setup registers everything with the manager, which starts and ends it.
@@ -164,14 +171,24 @@ func (p *parts) brakeChanged(ctx context.Context, mgr manager.Manager) {
 	}
 }
 
-// forgetInventories drops all records of a cluster that is no longer registered.
+// forgetInventories drops all records of a cluster that is no longer registered, and of
+// what is on the host for it.
 func (p *parts) forgetInventories(ctx context.Context, ref fleet.Ref) error {
 	records, err := p.Inventories.ForCluster(ctx, ref)
 	if err != nil {
 		return err
 	}
+	local, err := p.Inventories.ForCluster(ctx, inventory.Host())
+	if err != nil {
+		return err
+	}
+	for _, record := range local {
+		if record.Owner.Key() == record.Owner.Key().For(ref) {
+			records = append(records, record)
+		}
+	}
 	for _, record := range records {
-		if err := p.Inventories.Delete(ctx, ref, record.Owner.Key()); err != nil {
+		if err := p.Inventories.Delete(ctx, record.Cluster, record.Owner.Key()); err != nil {
 			return err
 		}
 	}
@@ -182,7 +199,7 @@ func (p *parts) forgetInventories(ctx context.Context, ref fleet.Ref) error {
 // there.
 func (p *parts) ownerExists(mgr manager.Manager) func(context.Context, inventory.OwnerKey) (bool, error) {
 	return func(ctx context.Context, owner inventory.OwnerKey) (bool, error) {
-		exists, _, err := profile.Exists(ctx, mgr.GetClient(), profile.Key(owner))
+		exists, _, err := profile.Exists(ctx, mgr.GetClient(), profile.Key{Kind: owner.Kind, Namespace: owner.Namespace, Name: owner.Name})
 		return exists, err
 	}
 }

@@ -87,6 +87,9 @@ func (a *applier) applyServed(ctx context.Context, s objectStep) (applied, error
 	deadline := a.deployer.options.Now().Add(a.deployer.options.EstablishTimeout)
 	for {
 		result, err := a.applyTo(ctx, client, s)
+		if err == nil {
+			return result, a.sendSubresources(ctx, client, s, result.uid)
+		}
 		if !isDefined || !isNotServed(err) || a.deployer.options.Now().After(deadline) {
 			return result, err
 		}
@@ -128,6 +131,9 @@ func (a *applier) applyTo(ctx context.Context, client dynamic.ResourceInterface,
 		if accepted, err = a.send(ctx, client, s, uid); err == nil {
 			return a.accepted(accepted)
 		}
+		if apierrors.IsInvalid(err) && uid != "" && recreates(s) {
+			return a.recreate(ctx, client, s, uid, err)
+		}
 		if !apierrors.IsConflict(err) {
 			return applied{}, err
 		}
@@ -157,7 +163,8 @@ func (a *applier) adopt(ctx context.Context, client dynamic.ResourceInterface, s
 		return "", err
 	}
 	marked, ok := markedOwner(found, a.cluster.Ref.Namespace)
-	if !ok || marked == a.owner.Key() || s.before != nil && slices.Contains(s.before.FormerOwners, marked) {
+	// On the host, what does not say for which cluster it is was made by Sveltos.
+	if !ok || marked == a.owner.Key() || marked == a.owner.Key().Profile() || s.before != nil && slices.Contains(s.before.FormerOwners, marked) {
 		return found.GetUID(), nil
 	}
 	exists, err := a.deployer.options.OwnerExists(ctx, marked)

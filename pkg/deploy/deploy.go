@@ -75,6 +75,11 @@ type Object struct {
 	Source  inventory.Source
 	// SkipNamespaceCreation makes a missing namespace an error.
 	SkipNamespaceCreation bool
+	// Force deletes the object and creates it anew where the cluster refuses to
+	// update it; see recreates for what is never deleted.
+	Force bool
+	// Subresources are applied after the object, as far as it has them.
+	Subresources []string
 }
 
 // ObjectList is one of a profile's lists of objects, in the order written.
@@ -125,12 +130,35 @@ type Request struct {
 	// conflict. Nothing is pruned in either case.
 	ContinueOnError    bool
 	ContinueOnConflict bool
+	// FeatureOrder are the lists that wait for each other: each is begun when those
+	// before it have succeeded. The others run beside them.
+	FeatureOrder []Feature
+	// Halted are the lists that are not run as long as they ask for the same.
+	Halted map[Feature]Halt
+	// Hold keeps what is not wanted any more: something of the profile that is not in
+	// this request has not been deployed.
+	Hold bool
+	// Namespace is the only one that objects may be in, and the one of those that
+	// name none. Empty allows all, and objects without one.
+	Namespace string
+	// Refuse, if set, says why an object may not be deployed, nil if it may. The key
+	// has the namespace that the object names.
+	Refuse func(inventory.ObjectKey) error
+	// Predecessor is the profile whose content this one takes over as it is let go.
+	Predecessor inventory.OwnerKey
 	// Reapply applies also what has not changed since it was applied.
 	Reapply bool
 	// Era does so too where it is not the one that the owner was deployed in: the
 	// inventory was restored, and knows nothing of what happened to the cluster
 	// after the backup.
 	Era int64
+}
+
+// Halt says that a list is not run, whose hash is the one of a FeatureResult, and why.
+type Halt struct {
+	// Hash is empty for a list that is not run whatever it asks for.
+	Hash string
+	Err  error
 }
 
 // FeatureResult is the outcome of one list.
@@ -153,6 +181,8 @@ type Result struct {
 	// Pruned counts what was deleted because the profile does not name it any
 	// more.
 	Pruned int
+	// Held counts what the profile does not name any more and Hold has kept.
+	Held int
 	// Requeue are the profiles whose own pass on this cluster has become due:
 	// something was taken over from them, or let go to them.
 	Requeue []inventory.OwnerKey
@@ -238,7 +268,8 @@ func New(options Options) *Deployer {
 
 // Deploy makes one pass: it brings the cluster to what the request says. A
 // pass that has nothing to change makes no request to the cluster and no write.
-// The lists run beside each other; each stops at its first failure. A cancelled
+// The lists run beside each other, unless FeatureOrder says otherwise; each stops at
+// its first failure. A cancelled
 // ctx ends the pass between two steps, with the inventory saying what may exist.
 func (d *Deployer) Deploy(ctx context.Context, cluster Cluster, request Request) Result {
 	ledger, leave, err := d.ledgers.enter(ctx, d.options.Inventory, cluster, request.Owner.Key())
@@ -256,6 +287,12 @@ func (d *Deployer) Deploy(ctx context.Context, cluster Cluster, request Request)
 func (d *Deployer) Elsewhere(ctx context.Context, cluster fleet.Ref, uid types.UID, id fleet.ClusterID, owner inventory.OwnerKey) (bool, error) {
 	record, err := d.options.Inventory.Get(ctx, cluster, owner)
 	return err == nil && record != nil && !record.BoundTo(uid, id), err
+}
+
+// Owns reports whether there is an inventory of an owner on a cluster.
+func (d *Deployer) Owns(ctx context.Context, cluster fleet.Ref, owner inventory.OwnerKey) (bool, error) {
+	record, err := d.options.Inventory.Get(ctx, cluster, owner)
+	return record != nil, err
 }
 
 // Forget drops the owner's inventory of a cluster without reaching for the

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -29,11 +30,16 @@ const (
 	ReferenceTierAnnotation      = "projectsveltos.io/reference-tier"
 )
 
+// ClusterAnnotation is a mark of what is on the host: the managed cluster that it is
+// for, as "namespace/name".
+const ClusterAnnotation = "muster.projectsveltos.io/for-cluster"
+
 // markAnnotations are all annotations among the marks.
 func markAnnotations() []string {
 	return []string{
 		HashAnnotation, OwnerKindAnnotation, OwnerNameAnnotation, OwnerTierAnnotation,
 		ReferenceKindAnnotation, ReferenceNameAnnotation, ReferenceNamespaceAnnotation, ReferenceTierAnnotation,
+		ClusterAnnotation,
 	}
 }
 
@@ -95,6 +101,10 @@ func mark(obj *unstructured.Unstructured, owner inventory.Owner, feature Feature
 	annotations[ReferenceNameAnnotation] = source.Name
 	annotations[ReferenceNamespaceAnnotation] = source.Namespace
 	annotations[ReferenceTierAnnotation] = strconv.Itoa(int(source.Tier))
+	delete(annotations, ClusterAnnotation)
+	if owner.Cluster != "" {
+		annotations[ClusterAnnotation] = owner.Cluster
+	}
 	obj.SetAnnotations(annotations)
 }
 
@@ -103,9 +113,12 @@ func mark(obj *unstructured.Unstructured, owner inventory.Owner, feature Feature
 // namespace completes its identity.
 func markedOwner(obj metav1.Object, clusterNamespace string) (inventory.OwnerKey, bool) {
 	annotations := obj.GetAnnotations()
-	key := inventory.OwnerKey{Kind: annotations[OwnerKindAnnotation], Name: annotations[OwnerNameAnnotation]}
+	key := inventory.OwnerKey{Kind: annotations[OwnerKindAnnotation], Name: annotations[OwnerNameAnnotation], Cluster: annotations[ClusterAnnotation]}
 	if key.Kind == "" || key.Name == "" {
 		return inventory.OwnerKey{}, false
+	}
+	if namespace, _, found := strings.Cut(key.Cluster, "/"); found {
+		clusterNamespace = namespace
 	}
 	if key.Kind == "Profile" {
 		key.Namespace = clusterNamespace
@@ -115,13 +128,17 @@ func markedOwner(obj metav1.Object, clusterNamespace string) (inventory.OwnerKey
 
 // contentHash is of what a user asked for and never of what Muster makes of it:
 // a new build that marks objects otherwise must not re-apply a fleet.
-func contentHash(obj *unstructured.Unstructured, owner inventory.Owner, feature Feature, source inventory.Source) (string, error) {
+// The cluster that an object of the host is for is no part of it: what a profile
+// has there for two clusters alike is one thing.
+func contentHash(obj *unstructured.Unstructured, owner inventory.Owner, feature Feature, source inventory.Source, subresources ...string) (string, error) {
+	owner.Cluster = ""
 	return hashOf(struct {
-		Object  map[string]any   `json:"object"`
-		Owner   inventory.Owner  `json:"owner"`
-		Feature Feature          `json:"feature"`
-		Source  inventory.Source `json:"source"`
-	}{obj.Object, owner, feature, source})
+		Object       map[string]any   `json:"object"`
+		Owner        inventory.Owner  `json:"owner"`
+		Feature      Feature          `json:"feature"`
+		Source       inventory.Source `json:"source"`
+		Subresources []string         `json:"subresources,omitempty"`
+	}{obj.Object, owner, feature, source, subresources})
 }
 
 // chartHash is of everything that a profile asks for in a chart.

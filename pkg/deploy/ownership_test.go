@@ -110,7 +110,7 @@ func TestRemovalOrder(t *testing.T) {
 	}
 	order := removalOrder(
 		[]inventory.Object{object("", "Namespace", "n1"), object(crdGroup, crdKind, "c"), object("", "Namespace", "n2"), object("apps", "Deployment", "d"), object("", "Service", "s")},
-		[]inventory.Release{{ReleaseKey: inventory.ReleaseKey{Name: "r1"}}, {ReleaseKey: inventory.ReleaseKey{Name: "r2"}}},
+		[]inventory.Release{{ReleaseKey: inventory.ReleaseKey{Name: "r1"}}, {ReleaseKey: inventory.ReleaseKey{Name: "r2"}}}, nil,
 	)
 	var got []string
 	for _, r := range order {

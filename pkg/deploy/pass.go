@@ -4,6 +4,7 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/klog/v2"
 
 	"github.com/muster-project/muster/pkg/deploy/inventory"
@@ -42,6 +44,9 @@ func (p *pass) run(ctx context.Context) Result {
 	if result.Err = p.claim(ctx); result.Err == nil {
 		p.deploy(ctx)
 		result.Pruned, result.Err = p.finish(ctx)
+		if p.request.Hold {
+			result.Held = len(p.plan.staleObjects) + len(p.plan.staleReleases)
+		}
 	}
 	result.Features, result.Requeue = p.results, uniqueOwners(p.requeue)
 	record, err := p.ledger.store.Get(ctx, p.cluster.Ref, p.request.Owner.Key())
@@ -79,12 +84,14 @@ func (p *pass) claim(ctx context.Context) error {
 	own = own.Clone()
 	own.Cluster, own.ClusterUID, own.ClusterID = p.cluster.Ref, p.cluster.UID, p.cluster.ID
 	own.Owner, own.Summary = p.request.Owner, p.request.Summary
+	own.FeatureOrder = names(p.request.FeatureOrder)
 	p.plan = makePlan(planInput{
 		own: own, others: others, busy: p.deployer.ledgers.busy(p.ledger),
 		objects: objects, releases: releases,
 		stopAtConflict: !p.request.ContinueOnConflict && !p.request.ContinueOnError,
 		reapply:        p.request.Reapply || p.before != nil && p.before.Era != p.request.Era,
 		revisionDone:   p.before != nil && own.Revision == p.request.Revision,
+		predecessor:    p.request.Predecessor,
 	})
 	return p.record(ctx)
 }
@@ -144,20 +151,30 @@ func chartKey(chart Chart) inventory.ReleaseKey {
 
 func (p *pass) resolveList(list ObjectList) ([]wantedObject, error) {
 	var wanted []wantedObject
+	var errs []error
 	for _, o := range list.Objects {
 		w, err := p.resolveObject(list.Feature, o)
-		if err != nil {
-			return wanted, fmt.Errorf("in %s, for %s: %w", o.Source, p.cluster.Ref, err)
+		if err == nil {
+			wanted = append(wanted, w)
+			continue
 		}
-		wanted = append(wanted, w)
+		errs = append(errs, fmt.Errorf("in %s, for %s: %w", o.Source, p.cluster.Ref, err))
+		if !p.request.ContinueOnError {
+			break
+		}
 	}
-	return wanted, nil
+	return wanted, errors.Join(errs...)
 }
 
 func (p *pass) resolveObject(feature Feature, o Object) (wantedObject, error) {
 	obj, err := sanitize(o.Content)
 	if err != nil {
 		return wantedObject{}, err
+	}
+	if p.request.Refuse != nil {
+		if err := p.request.Refuse(keyOf(obj)); err != nil {
+			return wantedObject{}, err
+		}
 	}
 	gvk := obj.GroupVersionKind()
 	namespaced, err := p.kinds.isNamespaced(gvk)
@@ -168,34 +185,25 @@ func (p *pass) resolveObject(feature Feature, o Object) (wantedObject, error) {
 	case !namespaced:
 		obj.SetNamespace("") // as an API server would
 	case obj.GetNamespace() == "":
-		obj.SetNamespace("default")
+		obj.SetNamespace(cmp.Or(p.request.Namespace, "default"))
 	}
-	hash, err := contentHash(obj, p.request.Owner, feature, o.Source)
+	if own := p.request.Namespace; own != "" && obj.GetNamespace() != own {
+		return wantedObject{}, &OutsideError{Object: keyOf(obj), Namespace: own}
+	}
+	hash, err := contentHash(obj, p.request.Owner, feature, o.Source, o.Subresources...)
 	if err != nil {
 		return wantedObject{}, fmt.Errorf("%s %s: %w", gvk.Kind, obj.GetName(), err)
 	}
 	return wantedObject{
-		key:     inventory.ObjectKey{Group: gvk.Group, Kind: gvk.Kind, Namespace: obj.GetNamespace(), Name: obj.GetName()},
-		version: gvk.Version, feature: feature, source: o.Source, hash: hash, content: obj, skipNamespace: o.SkipNamespaceCreation,
+		key: keyOf(obj), version: gvk.Version, feature: feature, source: o.Source, hash: hash, content: obj,
+		skipNamespace: o.SkipNamespaceCreation, force: o.Force, subresources: o.Subresources,
 	}, nil
 }
 
-// deploy runs the lists beside each other and returns when all have ended.
-func (p *pass) deploy(ctx context.Context) {
-	var lists sync.WaitGroup
-	for _, list := range p.request.Objects {
-		var steps []objectStep
-		for _, s := range p.plan.objects {
-			if s.feature == list.Feature {
-				steps = append(steps, s)
-			}
-		}
-		lists.Go(func() { p.deployObjects(ctx, list.Feature, steps) })
-	}
-	if len(p.plan.releases) > 0 {
-		lists.Go(func() { p.deployReleases(ctx) })
-	}
-	lists.Wait()
+// keyOf is the identity of an object.
+func keyOf(obj *unstructured.Unstructured) inventory.ObjectKey {
+	gvk := obj.GroupVersionKind()
+	return inventory.ObjectKey{Group: gvk.Group, Kind: gvk.Kind, Namespace: obj.GetNamespace(), Name: obj.GetName()}
 }
 
 // report adds to the result of a list what its run brought.
@@ -227,7 +235,7 @@ func (p *pass) failed() bool {
 func (p *pass) finish(ctx context.Context) (pruned int, err error) {
 	switch {
 	case !p.failed():
-		pruned, err = p.prune(ctx, false)
+		pruned, err = p.prune(ctx, p.request.Hold)
 		if p.recorded() {
 			_, completeErr := p.ledger.update(ctx, func(r *inventory.Record) {
 				r.Revision, r.Era = p.request.Revision, p.request.Era
@@ -265,7 +273,7 @@ const pruneWait = 2 * time.Second
 // prune removes what the owner has and does not want any more, or only gives it
 // to others that want it.
 func (p *pass) prune(ctx context.Context, giveOnly bool) (int, error) {
-	order := removalOrder(p.plan.staleObjects, p.plan.staleReleases)
+	order := removalOrder(p.plan.staleObjects, p.plan.staleReleases, p.plan.record.FeatureOrder)
 	if len(order) == 0 {
 		return 0, nil
 	}

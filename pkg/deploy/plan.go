@@ -20,6 +20,8 @@ type wantedObject struct {
 	hash          string
 	content       *unstructured.Unstructured // sanitized, without marks
 	skipNamespace bool
+	force         bool
+	subresources  []string
 }
 
 // wantedRelease is a chart of a request, as far as planning needs it.
@@ -42,6 +44,9 @@ const (
 	// verdictOverridden is for what a reference of the same profile with a
 	// lower tier holds as well.
 	verdictOverridden verdict = "Overridden"
+	// verdictShared is for what the same profile has on the host for another of its
+	// clusters, just as it would have it for this one.
+	verdictShared verdict = "Shared"
 	// verdictSkip is for what stands behind a conflict that stops its list.
 	verdictSkip verdict = "Skip"
 )
@@ -83,6 +88,9 @@ type planInput struct {
 	reapply        bool
 	// revisionDone says that the request's revision was deployed in full.
 	revisionDone bool
+	// predecessor is the profile whose content is taken over as it is let go. What
+	// it has does not end a list: all of it is to be found wanted by then.
+	predecessor inventory.OwnerKey
 }
 
 // plan is what a pass will do.
@@ -139,6 +147,7 @@ func planObjects(p *plan, in planInput, taking *takeover) {
 			s.conflict = &ConflictError{Cluster: in.own.Cluster, Object: w.key.String(), Owner: in.own.Owner.Key(), Source: winner.source.String()}
 		case owners[w.key] != nil:
 			s.verdict, s.conflict = taking.decide(owners[w.key], w.key.String())
+			s.share(in.own.Owner, owners[w.key])
 			if s.verdict == verdictApply {
 				s.takenFrom = taking.object(owners[w.key], w.key, &s)
 			} else {
@@ -149,10 +158,30 @@ func planObjects(p *plan, in planInput, taking *takeover) {
 		default:
 			s.verdict = verdictApply
 		}
-		stopped[w.feature] = stopped[w.feature] || s.conflict != nil && in.stopAtConflict
+		stopped[w.feature] = stopped[w.feature] || in.stopsAt(s.conflict)
 		p.objects = append(p.objects, s)
 	}
 	p.record.Objects, p.staleObjects = uniteObjects(in.own.Objects, p.objects)
+}
+
+// stopsAt reports whether a list ends at a conflict, nil if there is none.
+func (in planInput) stopsAt(conflict *ConflictError) bool {
+	return conflict != nil && in.stopAtConflict && (in.predecessor == inventory.OwnerKey{} || conflict.Owner != in.predecessor)
+}
+
+// share changes the verdict about what the same profile has on the host for another
+// of its clusters: it may have one object there for many. Whoever has it lets it go to
+// one of the others.
+func (s *objectStep) share(own inventory.Owner, other *inventory.Record) {
+	if own.Cluster == "" || other.Owner.Key().Profile() != own.Key().Profile() {
+		return
+	}
+	switch entry := other.Object(s.key); {
+	case entry.ContentHash == s.hash:
+		s.verdict, s.conflict = verdictShared, nil
+	case s.conflict != nil:
+		s.conflict.Sibling, s.conflict.Temporary = true, s.conflict.Temporary || entry.ContentHash == ""
+	}
 }
 
 // objectWinners returns, for each key, which of the wanted objects with it
@@ -270,7 +299,7 @@ func planReleases(p *plan, in planInput, taking *takeover) {
 			s.verdict = verdictApply
 		}
 		seen[w.key] = true
-		stopped = stopped || s.conflict != nil && in.stopAtConflict
+		stopped = stopped || in.stopsAt(s.conflict)
 		p.releases = append(p.releases, s)
 	}
 	p.record.Releases, p.staleReleases = uniteReleases(in.own.Releases, p.releases)

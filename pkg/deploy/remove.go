@@ -33,17 +33,31 @@ type removal struct {
 
 // removalOrder returns what to remove in the order in which to do it: last
 // applied first, but releases only after the objects that may need what they
-// run, and kinds and namespaces, which take everything in them along, last.
-func removalOrder(objects []inventory.Object, releases []inventory.Release) []removal {
+// run, and kinds and namespaces, which take everything in them along, last. Lists
+// that were deployed one after the other go in the opposite order.
+func removalOrder(objects []inventory.Object, releases []inventory.Release, deployed []string) []removal {
 	var order []removal
+	last := len(deployed)
+	rank := func(feature Feature, unordered int) int {
+		if at := slices.Index(deployed, string(feature)); at >= 0 {
+			return last - 1 - at
+		}
+		return unordered
+	}
 	phase := func(r removal) int {
 		switch {
 		case r.release != nil:
-			return 1
+			return rank(Helm, last)
 		case isCRD(r.object.ObjectKey):
-			return 2
+			return last + 1
 		case isNamespace(r.object.ObjectKey):
-			return 3
+			return last + 2
+		}
+		return rank(Feature(r.object.Feature), 0)
+	}
+	behind := func(r removal) int {
+		if r.release != nil {
+			return 1
 		}
 		return 0
 	}
@@ -54,7 +68,9 @@ func removalOrder(objects []inventory.Object, releases []inventory.Release) []re
 		order = append(order, removal{release: &releases[i]})
 	}
 	slices.Reverse(order)
-	slices.SortStableFunc(order, func(a, b removal) int { return cmp.Compare(phase(a), phase(b)) })
+	slices.SortStableFunc(order, func(a, b removal) int {
+		return cmp.Or(cmp.Compare(phase(a), phase(b)), cmp.Compare(behind(a), behind(b)))
+	})
 	return order
 }
 

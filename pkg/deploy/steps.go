@@ -24,19 +24,20 @@ type outcome struct {
 	applied   *applied // nil unless it succeeded
 }
 
-// deployObjects applies one list of objects, in order.
-func (p *pass) deployObjects(ctx context.Context, feature Feature, steps []objectStep) {
+// deployObjects applies one list of objects, in order. halt is why none of it may be,
+// nil if it may.
+func (p *pass) deployObjects(ctx context.Context, feature Feature, steps []objectStep, halt error) {
 	apply := &applier{deployer: p.deployer, cluster: p.cluster, owner: p.request.Owner, kinds: p.kinds, established: map[string]bool{}}
 	outcomes := make([]outcome, len(steps))
-	run := FeatureResult{}
-	hashes := make([]string, 0, len(steps))
-	for i, s := range steps {
-		hashes = append(hashes, s.key.String(), s.hash)
-		if run.Err != nil && !p.goOn(run.Err) {
-			continue
+	run := FeatureResult{Err: halt, Hash: objectsHash(steps)}
+	stopped := halt != nil
+	for _, i := range applyOrder(steps) {
+		if stopped {
+			break
 		}
-		if err := p.deployObject(ctx, apply, s, &outcomes[i]); err != nil {
+		if err := p.deployObject(ctx, apply, steps[i], &outcomes[i]); err != nil {
 			run.Err = errors.Join(run.Err, err)
+			stopped = !p.goOn(err)
 		} else if outcomes[i].applied != nil {
 			run.Applied++
 		}
@@ -44,7 +45,6 @@ func (p *pass) deployObjects(ctx context.Context, feature Feature, steps []objec
 	if run.Applied > 0 {
 		klog.FromContext(ctx).V(2).Info("Applied objects", "cluster", p.cluster.Ref, "profile", p.request.Owner, "feature", feature, "count", run.Applied)
 	}
-	run.Hash, _ = hashOf(hashes) // strings always have a hash
 	if len(steps) > 0 && p.recorded() {
 		run.Err = errors.Join(run.Err, p.ledger.conclude(ctx, func(r *inventory.Record) { concludeObjects(r, steps, outcomes) }))
 	}
@@ -73,6 +73,10 @@ func (p *pass) deployObject(ctx context.Context, apply *applier, s objectStep, o
 // isRefused reports whether an apply certainly wrote nothing: it was not sent,
 // or the server refused it.
 func isRefused(err error) bool {
+	var partial *partialError
+	if errors.As(err, &partial) {
+		return false
+	}
 	var conflict *ConflictError
 	if errors.As(err, &conflict) {
 		return true
@@ -108,23 +112,22 @@ func concludeObjects(r *inventory.Record, steps []objectStep, outcomes []outcome
 	}
 }
 
-// deployReleases deploys the list of charts, in order.
-func (p *pass) deployReleases(ctx context.Context) {
-	run := FeatureResult{}
-	hashes := make([]string, 0, len(p.plan.releases))
+// deployReleases deploys the list of charts, in order. halt is as for objects.
+func (p *pass) deployReleases(ctx context.Context, halt error) {
+	run := FeatureResult{Err: halt, Hash: releasesHash(p.plan.releases)}
+	stopped := halt != nil
 	for i, s := range p.plan.releases {
-		hashes = append(hashes, s.key.String(), s.hash)
-		if run.Err != nil && !p.goOn(run.Err) {
+		if stopped {
 			run.Err = errors.Join(run.Err, p.unplan(ctx, p.plan.releases[i]))
 			continue
 		}
 		changed, err := p.deployRelease(ctx, s)
 		run.Err = errors.Join(run.Err, err)
+		stopped = err != nil && !p.goOn(err)
 		if changed {
 			run.Applied++
 		}
 	}
-	run.Hash, _ = hashOf(hashes) // strings always have a hash
 	p.report(Helm, run)
 }
 

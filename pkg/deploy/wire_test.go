@@ -99,6 +99,9 @@ func (w *wire) serve(req wireRequest, contentType string) (*http.Response, error
 	switch req.Method {
 	case http.MethodPost:
 		created := &unstructured.Unstructured{Object: req.Body}
+		if strings.Contains(req.Query, "dryRun=All") {
+			return answer(http.StatusCreated, created.Object)
+		}
 		path := req.Path + "/" + created.GetName()
 		if w.objects[path] != nil {
 			return refuse(apierrors.NewAlreadyExists(resource, created.GetName()))
@@ -269,6 +272,7 @@ func newMapper() *staticMapper {
 	core := schema.GroupVersion{Version: "v1"}
 	m.Add(core.WithKind("ConfigMap"), meta.RESTScopeNamespace)
 	m.Add(core.WithKind("Secret"), meta.RESTScopeNamespace)
+	m.Add(core.WithKind("PersistentVolumeClaim"), meta.RESTScopeNamespace)
 	m.Add(core.WithKind("Namespace"), meta.RESTScopeRoot)
 	m.Add(schema.GroupVersionKind{Group: crdGroup, Version: "v1", Kind: crdKind}, meta.RESTScopeRoot)
 	return m

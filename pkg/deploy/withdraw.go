@@ -36,7 +36,7 @@ func (d *Deployer) Withdraw(ctx context.Context, cluster Cluster, owner inventor
 		deployer: d, ledger: ledger, behavior: behavior, wait: d.options.GoneTimeout,
 		remover: remover{cluster: cluster, owner: owner, kinds: newKinds(cluster, own, nil)},
 	}
-	err = sweep.run(ctx, removalOrder(own.Objects, own.Releases))
+	err = sweep.run(ctx, removalOrder(own.Objects, own.Releases, own.FeatureOrder))
 	result := WithdrawResult{Requeue: uniqueOwners(sweep.requeue)}
 	if err != nil {
 		return result, fmt.Errorf("withdrawing %s: %w", owner, err)

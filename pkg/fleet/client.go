@@ -48,6 +48,8 @@ type Client struct {
 	Mapper    meta.ResettableRESTMapper
 
 	connection *connection
+	// token is the identity's own, empty where it is Muster or impersonated.
+	token string
 }
 
 // ClusterID asks the cluster which one it is, as Muster whoever the client
@@ -67,7 +69,7 @@ type catalog struct {
 }
 
 func newCatalog(connection *connection) (*catalog, error) {
-	config, client := connection.as(Identity{})
+	config, client := connection.as(Identity{}, "")
 	uncached, err := discovery.NewDiscoveryClientForConfigAndClient(config, client)
 	if err != nil {
 		return nil, fmt.Errorf("make a discovery client for %s: %w", connection.ref, err)
@@ -76,8 +78,8 @@ func newCatalog(connection *connection) (*catalog, error) {
 	return &catalog{cached, restmapper.NewDeferredDiscoveryRESTMapper(cached)}, nil
 }
 
-func newClient(connection *connection, as Identity, catalog *catalog) (*Client, error) {
-	config, client := connection.as(as)
+func newClient(connection *connection, as Identity, token string, catalog *catalog) (*Client, error) {
+	config, client := connection.as(as, token)
 	dynamicClient, err := dynamic.NewForConfigAndClient(config, client)
 	if err != nil {
 		return nil, fmt.Errorf("make a client for %s: %w", connection.ref, err)
@@ -91,12 +93,14 @@ func newClient(connection *connection, as Identity, catalog *catalog) (*Client, 
 		Discovery:  catalog.discovery,
 		Mapper:     catalog.mapper,
 		connection: connection,
+		token:      token,
 	}, nil
 }
 
-// as returns the two ways to send requests as an identity.
-func (c *connection) as(as Identity) (*rest.Config, *http.Client) {
-	transport := &identityTransport{connection: c, as: as, stamp: c.barrier.pass}
+// as returns the two ways to send requests as an identity, which is impersonated
+// unless it has a token.
+func (c *connection) as(as Identity, token string) (*rest.Config, *http.Client) {
+	transport := &identityTransport{connection: c, as: as, token: token, stamp: c.barrier.pass}
 	config := &rest.Config{
 		Host:           c.host,
 		Transport:      transport,

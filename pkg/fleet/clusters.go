@@ -31,6 +31,9 @@ const (
 type Options struct {
 	// Credentials is required.
 	Credentials CredentialSource
+	// Tenants, if set, has the credentials of identities other than Muster's own.
+	// Without it they are impersonated.
+	Tenants TenantSource
 	// Wrap, if set, is put around the transport of every connection, below
 	// every wait: the write gate.
 	Wrap func(http.RoundTripper) http.RoundTripper
@@ -113,13 +116,17 @@ type entry struct {
 // Requests fail with ErrUnreachable, at once, while the cluster is known to be
 // unreachable.
 func (c *Clusters) Client(ctx context.Context, ref Ref, as Identity) (*Client, error) {
+	token, err := c.token(ctx, ref, as)
+	if err != nil {
+		return nil, err
+	}
 	for {
 		e := c.entry(ref)
 		connection, err := c.connect(ctx, ref, e)
 		if err != nil {
 			return nil, err
 		}
-		client, err := e.client(connection, as)
+		client, err := e.client(connection, as, token)
 		if err != nil {
 			return nil, err
 		}
@@ -280,14 +287,15 @@ func (e *entry) setConnection(connection *connection) *connection {
 	return connection
 }
 
-// client returns the client of an identity, nil if the entry was forgotten.
-func (e *entry) client(connection *connection, as Identity) (*Client, error) {
+// client returns the client of an identity with a token of its own, if that is not
+// empty; nil if the entry was forgotten.
+func (e *entry) client(connection *connection, as Identity, token string) (*Client, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.forgotten || connection == nil {
 		return nil, nil
 	}
-	if client := e.clients[as]; client != nil {
+	if client := e.clients[as]; client != nil && client.token == token {
 		return client, nil
 	}
 	if e.catalog == nil {
@@ -297,7 +305,7 @@ func (e *entry) client(connection *connection, as Identity) (*Client, error) {
 		}
 		e.catalog = catalog
 	}
-	client, err := newClient(connection, as, e.catalog)
+	client, err := newClient(connection, as, token, e.catalog)
 	if err != nil {
 		return nil, err
 	}

@@ -136,7 +136,7 @@ func TestForgottenEntriesGiveNoClients(t *testing.T) {
 			t.Fatalf("got %v, %v", connection, err)
 		}
 		clusters.Forget(ref("a"))
-		if client, err := e.client(connection, Identity{}); client != nil || err != nil {
+		if client, err := e.client(connection, Identity{}, ""); client != nil || err != nil {
 			t.Errorf("got %v, %v", client, err)
 		}
 	})

@@ -61,6 +61,9 @@ type connection struct {
 	connect   func(ctx context.Context, network, address string) (net.Conn, error)
 	transport http.RoundTripper // innermost, the write gate around it
 	closeIdle func()
+	// anonymous is the transport without the client certificate, made when the first
+	// tenant asks. It is nil where there is no certificate to leave out.
+	anonymous func() http.RoundTripper
 	suspect   func() // tells the prober that something broke
 
 	barrier *barrier // nil where there are no fences
@@ -115,6 +118,9 @@ func newConnection(ref Ref, config *rest.Config, version string, options *Option
 		}
 		base := c.newTransport(tlsConfig, config.DisableCompression)
 		c.transport, c.closeIdle = base, base.CloseIdleConnections
+		if len(certificates) > 0 {
+			c.anonymous = c.newAnonymous(tlsConfig, config.DisableCompression, options.Wrap)
+		}
 	}
 	if options.Wrap != nil {
 		c.transport = options.Wrap(c.transport)

@@ -19,8 +19,12 @@ type Ref struct {
 	Name      string
 }
 
-// String returns "Kind namespace/name", the form used in messages and logs.
+// String returns "Kind namespace/name", the form used in messages and logs, or
+// "Kind name" of what has no namespace.
 func (r Ref) String() string {
+	if r.Namespace == "" {
+		return r.Kind + " " + r.Name
+	}
 	return r.Kind + " " + r.Namespace + "/" + r.Name
 }
 

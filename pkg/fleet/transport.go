@@ -42,6 +42,9 @@ var (
 type identityTransport struct {
 	connection *connection
 	as         Identity
+	// token is the identity's own. With it nothing of Muster's credentials is sent:
+	// neither its token nor, in the TLS handshake, its certificate.
+	token string
 	// stamp, if set, is asked for every write what it has to say of its sender.
 	stamp func(context.Context) (*stamp, error)
 }
@@ -62,6 +65,9 @@ func (t *identityTransport) RoundTrip(req *http.Request) (*http.Response, error)
 		}
 	}
 	req = utilnet.CloneRequest(req)
+	if t.token != "" {
+		req = req.WithContext(withoutCertificate(req.Context()))
+	}
 	t.setHeaders(req.Header, stamp)
 	resp, err := t.connection.RoundTrip(req)
 	if err != nil {
@@ -83,6 +89,13 @@ func (t *identityTransport) setHeaders(header http.Header, stamp *stamp) {
 		}
 	}
 	header.Del("Authorization")
+	if t.token != "" {
+		// No stamp: an identity with few rights may not impersonate anybody, and the
+		// fence is against those of Muster.
+		header.Set("Authorization", "Bearer "+t.token)
+		header.Set("User-Agent", t.connection.userAgent())
+		return
+	}
 	if t.connection.authorization != "" {
 		header.Set("Authorization", t.connection.authorization)
 	}
@@ -204,7 +217,7 @@ type upgradedBody struct {
 
 // send passes the request on and notes what its fate says of the cluster.
 func (c *connection) send(req *http.Request) (*http.Response, error) {
-	resp, err := c.transport.RoundTrip(req)
+	resp, err := c.transportFor(req.Context()).RoundTrip(req)
 	if err == nil {
 		c.breaker.answered()
 		return resp, nil

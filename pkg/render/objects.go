@@ -71,10 +71,8 @@ func (s Source) Check() error {
 	if s.Kind == "Secret" && s.Type != SecretType {
 		return fmt.Errorf("%w: it is %q, must be %q", ErrSecretType, s.Type, SecretType)
 	}
-	for _, annotation := range []string{AnnotationLua, AnnotationSubresources} {
-		if _, found := s.Annotations[annotation]; found {
-			return &UnsupportedError{Annotation: annotation}
-		}
+	if _, found := s.Annotations[AnnotationLua]; found {
+		return &UnsupportedError{Annotation: AnnotationLua}
 	}
 	return nil
 }

@@ -276,7 +276,7 @@ func many() string {
 
 func TestAnnotationsWithMeaning(t *testing.T) {
 	data := map[string]string{"a": object("Service", "x")}
-	for _, annotation := range []string{AnnotationLua, AnnotationSubresources} {
+	for _, annotation := range []string{AnnotationLua} {
 		_, err := noTemplates(t).Objects(t.Context(), annotated(configMap(data), annotation), nil)
 		unsupported, ok := errors.AsType[*UnsupportedError](err)
 		if !ok || unsupported.Annotation != annotation || !strings.Contains(err.Error(), "ConfigMap default/policy: annotation "+annotation) {

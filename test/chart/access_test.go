@@ -239,3 +239,31 @@ func TestOtherPodsHaveNoRightsOfMusters(t *testing.T) {
 		t.Error("a backup has a token")
 	}
 }
+
+// What Muster may change on the host, and whose accounts it may act as, is asked for.
+func TestRightsOnTheHostAndOfTenantsAreAskedFor(t *testing.T) {
+	const values = `rbac: {hostRules: [{apiGroups: [apps], resources: [deployments], verbs: [get, patch]}], tenantNamespaces: [teams]}`
+	objects := render(t, values)
+	granted := grants(one[*rbacv1.ClusterRole](t, objects, "muster:host").Rules)
+	if !granted.Equal(sets.New("get apps/deployments", "patch apps/deployments")) {
+		t.Errorf("on the host: %v", granted.UnsortedList())
+	}
+	if one[*rbacv1.ClusterRoleBinding](t, objects, "muster:host").Subjects[0].Name != "muster" {
+		t.Error("the rights on the host are somebody else's")
+	}
+	tenants := one[*rbacv1.Role](t, objects, "muster:tenants")
+	granted = grants(tenants.Rules)
+	if tenants.Namespace != "teams" || !granted.Equal(sets.New("get /serviceaccounts", "impersonate /serviceaccounts")) {
+		t.Errorf("in %s: %v", tenants.Namespace, granted.UnsortedList())
+	}
+	if one[*rbacv1.RoleBinding](t, objects, "muster:tenants").RoleRef.Name != "muster:tenants" {
+		t.Error("the rights of tenants are not bound")
+	}
+	for name, values := range valuesSets {
+		for _, object := range render(t, values) {
+			if object.GetName() == "muster:host" || object.GetName() == "muster:tenants" {
+				t.Errorf("%s: there is %T %s", name, object, object.GetName())
+			}
+		}
+	}
+}

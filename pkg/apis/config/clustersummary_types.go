@@ -41,6 +41,13 @@ type ClusterSummarySpec struct {
 	ProfileRevision    string
 	MatchedBy          []MatchCause
 	Withdraw           bool
+	ServiceAccount     *TenantServiceAccount
+}
+
+// TenantServiceAccount names the ServiceAccount of a tenant on the host cluster.
+type TenantServiceAccount struct {
+	Namespace string
+	Name      string
 }
 
 // MatchCauseKind is a kind of cause.

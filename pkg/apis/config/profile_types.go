@@ -111,6 +111,7 @@ type ProfileSpec struct {
 	ExtraLabels            map[string]string
 	ExtraAnnotations       map[string]string
 	TransitionFrom         string
+	FeatureOrder           []lib.FeatureID
 }
 
 // TemplateResourceRef makes an object of the host cluster available to templates.

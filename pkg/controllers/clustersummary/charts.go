@@ -5,6 +5,7 @@ package clustersummary
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"sigs.k8s.io/yaml"
@@ -19,8 +20,11 @@ func (b *requestBuilder) charts(ctx context.Context, charts []configv1beta1.Helm
 	for i := range charts {
 		chart, err := b.chart(ctx, i, &charts[i])
 		if err != nil {
-			list.Err = fmt.Errorf("helmCharts[%d]: %w", i, err)
-			return list
+			list.Err = errors.Join(list.Err, fmt.Errorf("helmCharts[%d]: %w", i, err))
+			if !b.continueOnError {
+				return list
+			}
+			continue
 		}
 		list.Charts = append(list.Charts, chart)
 	}

@@ -66,7 +66,7 @@ func decide(s situation) (verdict, time.Duration) {
 		return verdictDone, 0
 	case s.last == nil || s.dirty || s.last.fingerprint != s.fingerprint:
 		return verdictWork, 0
-	case !s.last.failed():
+	case !s.last.failed(), s.last.final:
 		return decideRefresh(s)
 	}
 	if wait := s.last.retryAt().Sub(s.now); wait > 0 {

@@ -56,8 +56,7 @@ func (r *Reconciler) work(ctx context.Context, name types.NamespacedName) {
 	if apierrors.IsNotFound(err) {
 		return
 	}
-	r.memory.begin(name)
-	o := outcome{uid: summary.UID}
+	o := outcome{uid: summary.UID, changed: r.memory.begin(name)}
 	if err == nil {
 		o.fingerprint, err = fingerprint(summary, cluster)
 	}
@@ -67,7 +66,9 @@ func (r *Reconciler) work(ctx context.Context, name types.NamespacedName) {
 	}
 	o.err = err
 	o.ended = r.Now()
+	r.memory.countFailures(name, summary, &o)
 	r.memory.end(name, o)
+	r.wakePredecessor(ctx, summary)
 	if o.failed() {
 		klog.FromContext(ctx).Info("Deployment did not end well", "summary", name, "error", errors.Join(o.err, resultError(o.result)))
 	}
@@ -88,7 +89,7 @@ func (r *Reconciler) forgetGone(ctx context.Context, summary *configv1beta1.Clus
 	if err != nil {
 		return err
 	}
-	return r.Deployer.Forget(ctx, clusterref.OfSummary(summary), owner.Key())
+	return r.forget(ctx, clusterref.OfSummary(summary), owner.Key())
 }
 
 // pass deploys or withdraws, as the summary asks for.
@@ -119,24 +120,29 @@ func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, summar
 	if r.Strays {
 		r.adoptStrays(ctx, target, owner.Key())
 	}
+	actor, err := r.actAs(ctx, name, target, identityOf(summary))
+	if err != nil {
+		return err
+	}
 	if withdraw {
-		return r.withdraw(ctx, target, owner, behavior, o)
+		if err := r.awaitSuccessors(ctx, summary, owner.Key()); err != nil {
+			return err
+		}
+		return r.withdraw(ctx, actor, owner, behavior, o)
 	}
 	data, err := templateData(cluster)
 	if err != nil {
 		return err
 	}
 	b := &requestBuilder{
-		host: r.Host, renderer: r.Renderer, kustomizations: r.Kustomizations, fetcher: r.Fetcher, now: r.Now, data: data, namespace: cluster.Namespace, tenant: owner.Namespace,
+		host: actor.reader, renderer: r.Renderer, kustomizations: r.Kustomizations, fetcher: r.Fetcher, now: r.Now, data: data, namespace: cluster.Namespace, tenant: owner.Namespace,
 		reads: func(s sourceRef) { r.memory.reads(name, s) },
 	}
 	owner.Tier = revision.Spec.Tier
 	request := b.request(ctx, owner, summary.Name, revision.Name, revision.Spec)
 	o.refresh = b.due
 	request.Era = r.Era
-	o.result = r.Deployer.Deploy(ctx, target, request)
-	r.wake(ctx, target.Ref, o.result.Requeue)
-	return nil
+	return r.deploy(ctx, actor, name, request, b.local, o)
 }
 
 // connect finds the way to a cluster, and who answers there.
@@ -162,6 +168,10 @@ func (r *Reconciler) connect(ctx context.Context, cluster *libv1beta1.SveltosClu
 // the cache, which answers also while etcd does not.
 func (r *Reconciler) wake(ctx context.Context, cluster fleet.Ref, owners []inventory.OwnerKey) {
 	if len(owners) == 0 {
+		return
+	}
+	if cluster == inventory.Host() {
+		r.wakeLocal(ctx, owners)
 		return
 	}
 	summaries, err := r.summariesOf(ctx, cluster)
@@ -206,8 +216,17 @@ func ownerOf(summary *configv1beta1.ClusterSummary) (inventory.Owner, error) {
 // resultError joins what went wrong in a pass.
 func resultError(result deploy.Result) error {
 	failed := []error{result.Err}
+	var waiting []error
 	for _, feature := range []deploy.Feature{deploy.Resources, deploy.Helm, deploy.Kustomize} {
-		failed = append(failed, result.Features[feature].Err)
+		if err := result.Features[feature].Err; onlyWaits(err) {
+			waiting = append(waiting, err)
+		} else {
+			failed = append(failed, err)
+		}
 	}
-	return errors.Join(failed...)
+	// What waits for another list says less than what is wrong with that one.
+	if err := errors.Join(failed...); err != nil {
+		return err
+	}
+	return errors.Join(waiting...)
 }

@@ -7,13 +7,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	"github.com/muster-project/muster/pkg/deploy"
-	"github.com/muster-project/muster/pkg/deploy/inventory"
 	"github.com/muster-project/muster/pkg/render"
 	"github.com/muster-project/muster/pkg/render/archive"
 	"github.com/muster-project/muster/pkg/render/kustomize"
@@ -31,24 +31,27 @@ func (b *requestBuilder) kustomized(ctx context.Context, refs []configv1beta1.Ku
 		path := fmt.Sprintf("kustomizationRefs[%d]", i)
 		objects, from, err := b.kustomization(ctx, path, &refs[i])
 		if err != nil {
-			list.Err = fmt.Errorf("%s: %w", path, err)
-			return list
+			list.Err = errors.Join(list.Err, fmt.Errorf("%s: %w", path, err))
+			if !b.continueOnError {
+				return list
+			}
+			continue
 		}
-		for _, content := range objects {
-			list.Objects = append(list.Objects, deploy.Object{Content: content, Source: from, SkipNamespaceCreation: refs[i].SkipNamespaceCreation})
-		}
+		b.add(&list, refs[i].DeploymentType, objects, deploy.Object{
+			Source: from.Source, Subresources: from.subresources, SkipNamespaceCreation: refs[i].SkipNamespaceCreation, Force: refs[i].Force,
+		})
 	}
 	return list
 }
 
 // kustomization builds one reference and what it refers to.
-func (b *requestBuilder) kustomization(ctx context.Context, path string, ref *configv1beta1.KustomizationRef) ([]*unstructured.Unstructured, inventory.Source, error) {
+func (b *requestBuilder) kustomization(ctx context.Context, path string, ref *configv1beta1.KustomizationRef) ([]*unstructured.Unstructured, origin, error) {
 	packed, err := b.packed(ctx, path, ref)
 	if err != nil || packed == nil {
-		return nil, inventory.Source{}, err
+		return nil, origin{}, err
 	}
 	source := packed.source
-	from := inventory.Source{Kind: source.Kind, Namespace: source.Namespace, Name: source.Name, Tier: ref.Tier}
+	from := originOf(source, ref.Tier)
 	text, err := b.build(ctx, path, packed, ref)
 	if err != nil {
 		return nil, from, err

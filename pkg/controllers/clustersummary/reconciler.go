@@ -41,12 +41,14 @@ type Options struct {
 	Client client.Client
 	Live   client.Reader
 	// Host reads ConfigMaps and Secrets of the host, not through a cache.
-	Host      client.Reader
-	Clusters  *fleet.Clusters
-	Workers   *fleet.Workers
-	Deployer  *deploy.Deployer
-	Revisions *revision.Store
-	Renderer  *render.Renderer
+	Host client.Reader
+	// HostCluster is the host as a cluster to deploy to, and as tenants see it.
+	HostCluster HostCluster
+	Clusters    *fleet.Clusters
+	Workers     *fleet.Workers
+	Deployer    *deploy.Deployer
+	Revisions   *revision.Store
+	Renderer    *render.Renderer
 	// Kustomizations builds kustomizationRefs.
 	Kustomizations *kustomize.Builder
 	// Fetcher fetches what profiles name by a URL.
@@ -174,7 +176,7 @@ func (r *Reconciler) reconcileDelete(ctx context.Context, summary *configv1beta1
 	}
 	if cluster == nil {
 		r.memory.forgetSearch(clusterref.OfSummary(summary))
-		if err := r.Deployer.Forget(ctx, clusterref.OfSummary(summary), owner.Key()); err != nil {
+		if err := r.forget(ctx, clusterref.OfSummary(summary), owner.Key()); err != nil {
 			return reconcile.Result{}, err
 		}
 		return reconcile.Result{}, r.patchFinalizer(ctx, summary, controllerutil.RemoveFinalizer)
@@ -183,21 +185,21 @@ func (r *Reconciler) reconcileDelete(ctx context.Context, summary *configv1beta1
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	last, _ := r.memory.last(client.ObjectKeyFromObject(summary), summary.UID)
+	last, dirty := r.memory.last(client.ObjectKeyFromObject(summary), summary.UID)
 	if !withdrawal || (last != nil && last.withdrawn) {
 		return reconcile.Result{}, r.patchFinalizer(ctx, summary, controllerutil.RemoveFinalizer)
 	}
-	return r.keepWithdrawing(ctx, summary, cluster, last)
+	return r.keepWithdrawing(ctx, summary, cluster, last, dirty)
 }
 
 // keepWithdrawing waits for an unreachable cluster to return, and otherwise
-// tries until nothing is left.
-func (r *Reconciler) keepWithdrawing(ctx context.Context, summary *configv1beta1.ClusterSummary, cluster *libv1beta1.SveltosCluster, last *outcome) (reconcile.Result, error) {
+// tries until nothing is left, at once when something has changed.
+func (r *Reconciler) keepWithdrawing(ctx context.Context, summary *configv1beta1.ClusterSummary, cluster *libv1beta1.SveltosCluster, last *outcome, dirty bool) (reconcile.Result, error) {
 	var retry time.Duration
 	verdict := verdictWaitForCluster
 	if cluster.Status.Ready {
 		verdict = verdictWork
-		if last != nil && last.failed() {
+		if last != nil && last.failed() && !dirty {
 			retry = last.retryAt().Sub(r.Now())
 		}
 		if retry <= 0 {

@@ -44,6 +44,10 @@ type requestBuilder struct {
 	namespace string
 	// changes are made to everything that is rendered.
 	changes *render.Changes
+	// continueOnError goes on behind a reference that fails.
+	continueOnError bool
+	// local are the objects that go to the host instead, by list.
+	local map[deploy.Feature][]deploy.Object
 	// tenant is the namespace that a Profile may read from, empty for a
 	// ClusterProfile, which may read from all.
 	tenant string
@@ -68,7 +72,7 @@ func templateData(cluster *libv1beta1.SveltosCluster) (map[string]any, error) {
 func fingerprint(summary *configv1beta1.ClusterSummary, cluster *libv1beta1.SveltosCluster) (string, error) {
 	encoded, err := json.Marshal([]any{
 		summary.Spec.ProfileRevision, summary.Spec.Withdraw, cluster.UID, cluster.Status.ClusterID,
-		cluster.Labels, cluster.Annotations, cluster.Spec, cluster.Status.Version,
+		cluster.Labels, cluster.Annotations, cluster.Spec, cluster.Status.Version, summary.Spec.ServiceAccount,
 	})
 	if err != nil {
 		return "", fmt.Errorf("encoding the state of SveltosCluster %s/%s: %w", cluster.Namespace, cluster.Name, err)
@@ -82,6 +86,11 @@ func (b *requestBuilder) request(ctx context.Context, owner inventory.Owner, sum
 	request := deploy.Request{
 		Owner: owner, Summary: summary, Revision: revision,
 		ContinueOnError: spec.ContinueOnError, ContinueOnConflict: spec.ContinueOnConflict,
+	}
+	b.continueOnError = spec.ContinueOnError
+	request.FeatureOrder = featureOrder(spec.FeatureOrder)
+	if spec.TransitionFrom != "" {
+		request.Predecessor = inventory.OwnerKey{Kind: owner.Kind, Namespace: owner.Namespace, Name: spec.TransitionFrom}
 	}
 	var err error
 	if b.changes, err = b.newChanges(ctx, spec); err != nil {

@@ -5,6 +5,7 @@ package clustersummary
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 
@@ -15,7 +16,6 @@ import (
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	"github.com/muster-project/muster/pkg/deploy"
-	"github.com/muster-project/muster/pkg/deploy/inventory"
 	"github.com/muster-project/muster/pkg/render"
 )
 
@@ -50,24 +50,27 @@ func (b *requestBuilder) objects(ctx context.Context, refs []configv1beta1.Polic
 		path := fmt.Sprintf("policyRefs[%d]", i)
 		objects, from, err := b.source(ctx, path, ref)
 		if err != nil {
-			list.Err = fmt.Errorf("%s: %w", path, err)
-			return list
+			list.Err = errors.Join(list.Err, fmt.Errorf("%s: %w", path, err))
+			if !b.continueOnError {
+				return list
+			}
+			continue
 		}
-		for _, content := range objects {
-			list.Objects = append(list.Objects, deploy.Object{Content: content, Source: from, SkipNamespaceCreation: ref.SkipNamespaceCreation})
-		}
+		b.add(&list, ref.DeploymentType, objects, deploy.Object{
+			Source: from.Source, Subresources: from.subresources, SkipNamespaceCreation: ref.SkipNamespaceCreation, Force: ref.Force,
+		})
 	}
 	return list
 }
 
 // source renders one reference and what it refers to. An optional source that is missing
 // holds nothing.
-func (b *requestBuilder) source(ctx context.Context, path string, ref configv1beta1.PolicyRef) ([]*unstructured.Unstructured, inventory.Source, error) {
+func (b *requestBuilder) source(ctx context.Context, path string, ref configv1beta1.PolicyRef) ([]*unstructured.Unstructured, origin, error) {
 	content, err := b.manifests(ctx, path, ref)
 	if err != nil || content == nil {
-		return nil, inventory.Source{}, err
+		return nil, origin{}, err
 	}
-	from := inventory.Source{Kind: content.Kind, Namespace: content.Namespace, Name: content.Name, Tier: ref.Tier}
+	from := originOf(*content, ref.Tier)
 	objects, err := b.renderer.Objects(ctx, *content, b.data)
 	if err != nil {
 		return nil, from, err

@@ -36,6 +36,14 @@ type outcome struct {
 	// err is of no feature: the cluster cannot be reached, for example.
 	err    error
 	result deploy.Result
+	// parts are what result is put together from.
+	parts parts
+	// changed says that something had changed before the job began.
+	changed bool
+	// inARow counts, for each list, the jobs in a row that failed because of it, and
+	// final says that all that failed is not tried again before something changes.
+	inARow map[deploy.Feature]int
+	final  bool
 	// withdrawn is true when nothing of the profile is left on the cluster.
 	withdrawn bool
 }
@@ -113,13 +121,14 @@ func (m *memory) last(name types.NamespacedName, uid types.UID) (*outcome, bool)
 }
 
 // begin notes that a job is about to read its sources: what changes from here on
-// makes another job necessary.
-func (m *memory) begin(name types.NamespacedName) {
+// makes another job necessary. It reports whether something had changed before.
+func (m *memory) begin(name types.NamespacedName) (changed bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	known := m.of(name)
-	known.dirty = false
+	changed, known.dirty = known.dirty, false
 	m.drop(name, known)
+	return changed
 }
 
 // activate notes that a job is about to be queued, and reports false if the same

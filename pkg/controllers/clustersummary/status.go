@@ -4,6 +4,7 @@
 package clustersummary
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 
@@ -94,9 +95,12 @@ func featureSummary(feature configv1beta1.FeatureSummary, summary *configv1beta1
 		feature.FailureMessage = message(err)
 	case err != nil:
 		feature.Status = configv1beta1.FeatureStatusFailed
+		if isFinal(result.Err) {
+			feature.Status = configv1beta1.FeatureStatusFailedNonRetriable
+		}
 		feature.FailureReason = ptr.To(reasonOf(err))
 		feature.FailureMessage = message(err)
-		feature.ConsecutiveFailures = int32(last.failures)
+		feature.ConsecutiveFailures = int32(cmp.Or(last.inARow[deploy.Feature(feature.FeatureID)], last.failures))
 	case passed:
 		feature.Status = configv1beta1.FeatureStatusProvisioned
 	}
@@ -260,6 +264,8 @@ func reasonOf(err error) string {
 	var outside *reach.Error
 	var chart *release.ChartError
 	var lost *revisionLostError
+	var waiting *deploy.WaitingError
+	var successor *successorError
 	switch {
 	case errors.As(err, &lost):
 		return configv1beta1.ReasonRevisionLost
@@ -277,6 +283,8 @@ func reasonOf(err error) string {
 		return configv1beta1.ReasonSourceMissing
 	case errors.As(err, &chart) && chart.Reason != release.Unreachable, errors.As(err, &fetched) && fetched.Reason != remote.Unreachable:
 		return configv1beta1.ReasonSourceInvalid
+	case errors.As(err, &waiting), errors.As(err, &successor):
+		return configv1beta1.ReasonProvisioning
 	}
 	return configv1beta1.ReasonFailed
 }

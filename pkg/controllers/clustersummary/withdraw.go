@@ -15,9 +15,12 @@ import (
 	"github.com/muster-project/muster/pkg/deploy/revision"
 )
 
-func (r *Reconciler) withdraw(ctx context.Context, target deploy.Cluster, owner inventory.Owner, behavior deploy.Behavior, o *outcome) error {
-	result, err := r.Deployer.Withdraw(ctx, target, owner.Key(), behavior)
-	r.wake(ctx, target.Ref, result.Requeue)
+func (r *Reconciler) withdraw(ctx context.Context, actor actor, owner inventory.Owner, behavior deploy.Behavior, o *outcome) error {
+	result, err := r.Deployer.Withdraw(ctx, actor.target, owner.Key(), behavior)
+	r.wake(ctx, actor.target.Ref, result.Requeue)
+	if err == nil {
+		err = r.withdrawLocal(ctx, actor, owner.Key(), behavior)
+	}
 	if err != nil {
 		return err
 	}
@@ -38,10 +41,10 @@ func (r *Reconciler) isWithdrawal(ctx context.Context, summary *configv1beta1.Cl
 	if err != nil {
 		return false, err
 	}
-	exists, deleting, err := profile.Exists(ctx, r.Client, profile.Key(owner.Key()))
+	exists, deleting, err := profile.Exists(ctx, r.Client, profileKey(owner.Key()))
 	if err == nil && (!exists || deleting) {
 		// What follows deletes content: not because a cache is behind.
-		exists, deleting, err = profile.Exists(ctx, r.Live, profile.Key(owner.Key()))
+		exists, deleting, err = profile.Exists(ctx, r.Live, profileKey(owner.Key()))
 	}
 	return err == nil && (!exists || deleting), err
 }

@@ -215,7 +215,7 @@ func (r *Reconciler) matching(ctx context.Context, p profile, summaries []config
 		in.bySelector = r.Members.Members(selector, p.GetNamespace())
 	}
 	for _, name := range p.spec.SetRefs {
-		if in.sets[name], err = r.readSet(ctx, p, name); err != nil {
+		if in.sets[name], err = readSet(ctx, r.Client, p, name); err != nil {
 			return matching{}, err
 		}
 	}
@@ -223,7 +223,7 @@ func (r *Reconciler) matching(ctx context.Context, p profile, summaries []config
 }
 
 // readSet reads the persisted selection of a set.
-func (r *Reconciler) readSet(ctx context.Context, p profile, name string) (set, error) {
+func readSet(ctx context.Context, reader client.Reader, p profile, name string) (set, error) {
 	var object client.Object
 	var status *libv1beta1.ClusterSetStatus
 	if p.setKind() == libv1beta1.KindSet {
@@ -233,7 +233,7 @@ func (r *Reconciler) readSet(ctx context.Context, p profile, name string) (set, 
 		s := &libv1beta1.ClusterSet{}
 		object, status = s, &s.Status
 	}
-	err := r.Client.Get(ctx, types.NamespacedName{Namespace: p.GetNamespace(), Name: name}, object)
+	err := reader.Get(ctx, types.NamespacedName{Namespace: p.GetNamespace(), Name: name}, object)
 	if apierrors.IsNotFound(err) {
 		return set{}, nil
 	}

@@ -92,6 +92,7 @@ func desiredSummary(p profile, m match, revisionName string, current *configv1be
 	summary.Spec.ClusterName = m.member.Name
 	summary.Spec.ClusterType = libv1beta1.ClusterTypeSveltos
 	summary.Spec.MatchedBy = m.causes
+	summary.Spec.ServiceAccount = tenantOf(p.Object)
 	if current == nil || !frozen(p, current) {
 		summary.Spec.ProfileRevision = revisionName
 	}
@@ -228,6 +229,7 @@ func sameSummary(current, desired *configv1beta1.ClusterSummary) bool {
 		apiequality.Semantic.DeepEqual(current.OwnerReferences, desired.OwnerReferences) &&
 		current.Spec.ProfileRevision == desired.Spec.ProfileRevision &&
 		current.Spec.Withdraw == desired.Spec.Withdraw &&
+		apiequality.Semantic.DeepEqual(current.Spec.ServiceAccount, desired.Spec.ServiceAccount) &&
 		apiequality.Semantic.DeepEqual(current.Spec.MatchedBy, desired.Spec.MatchedBy)
 }
 

@@ -27,6 +27,10 @@ type Owner struct {
 	// Namespace is empty for a ClusterProfile.
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name"`
+	// Cluster is the managed cluster, as "namespace/name", that content of the host is
+	// for; empty for what is on a managed cluster. A profile is another owner on the
+	// host for each of its clusters.
+	Cluster string `json:"cluster,omitempty"`
 	// Tier decides conflicts, the lower one wins. It is not part of the
 	// owner's identity.
 	Tier int32 `json:"tier,omitempty"`
@@ -37,27 +41,50 @@ type OwnerKey struct {
 	Kind      string `json:"kind"`
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name"`
+	Cluster   string `json:"cluster,omitempty"`
 }
 
 // Key returns the owner's identity.
 func (o Owner) Key() OwnerKey {
-	return OwnerKey{Kind: o.Kind, Namespace: o.Namespace, Name: o.Name}
+	return OwnerKey{Kind: o.Kind, Namespace: o.Namespace, Name: o.Name, Cluster: o.Cluster}
 }
+
+// Profile is the profile alone, whatever the cluster that it deploys something for.
+func (k OwnerKey) Profile() OwnerKey {
+	k.Cluster = ""
+	return k
+}
+
+// For is the owner of what the profile has on the host for a managed cluster.
+func (k OwnerKey) For(cluster fleet.Ref) OwnerKey {
+	k.Cluster = cluster.Namespace + "/" + cluster.Name
+	return k
+}
+
+// HostKind is the kind of the one cluster that is not a managed one.
+const HostKind = "HostCluster"
+
+// Host is the host cluster, as the cluster of a record.
+func Host() fleet.Ref { return fleet.Ref{Kind: HostKind, Name: "host"} }
 
 // String returns "Kind name" or "Kind namespace/name".
 func (o Owner) String() string { return o.Key().String() }
 
-// String returns "Kind name" or "Kind namespace/name".
+// String returns "Kind name" or "Kind namespace/name", and for what cluster.
 func (k OwnerKey) String() string {
-	if k.Namespace == "" {
-		return k.Kind + " " + k.Name
+	text := k.Kind + " " + k.Name
+	if k.Namespace != "" {
+		text = k.Kind + " " + k.Namespace + "/" + k.Name
 	}
-	return k.Kind + " " + k.Namespace + "/" + k.Name
+	if k.Cluster != "" {
+		text += " for " + k.Cluster
+	}
+	return text
 }
 
-// Compare orders owners by kind, namespace and name.
+// Compare orders owners by kind, namespace, name and cluster.
 func (k OwnerKey) Compare(other OwnerKey) int {
-	return slices.Compare([]string{k.Kind, k.Namespace, k.Name}, []string{other.Kind, other.Namespace, other.Name})
+	return slices.Compare([]string{k.Kind, k.Namespace, k.Name, k.Cluster}, []string{other.Kind, other.Namespace, other.Name, other.Cluster})
 }
 
 // Source is the reference of the profile that an object was rendered from.
@@ -174,6 +201,9 @@ type Record struct {
 	// Era is the one that it was deployed in; see records.Era. What an earlier one
 	// says was applied may have been withdrawn since, by what a restore has undone.
 	Era int64 `json:"era,omitempty"`
+	// FeatureOrder is the order in which lists were deployed, if they had one. They are
+	// withdrawn in the opposite one.
+	FeatureOrder []string `json:"featureOrder,omitempty"`
 
 	// Objects and Releases are in the order in which they were applied.
 	Objects  []Object  `json:"objects,omitempty"`
@@ -219,6 +249,7 @@ func (r *Record) Release(key ReleaseKey) *Release {
 // Clone returns a copy that shares nothing that either could write to.
 func (r *Record) Clone() *Record {
 	out := *r
+	out.FeatureOrder = slices.Clone(r.FeatureOrder)
 	out.Objects = slices.Clone(r.Objects)
 	out.Releases = slices.Clone(r.Releases)
 	out.WantedObjects = slices.Clone(r.WantedObjects)

@@ -93,12 +93,22 @@ func (s *Store) ForCluster(ctx context.Context, cluster fleet.Ref) ([]*Record, e
 }
 
 // List returns the records of the clusters in a namespace, or of all clusters
-// if the namespace is empty.
+// if the namespace is empty, and those of the host that are for these clusters.
 func (s *Store) List(ctx context.Context, namespace string) ([]*Record, error) {
 	if namespace == "" {
 		return s.list(ctx, Prefix)
 	}
-	return s.list(ctx, Prefix+segment(namespace)+"/")
+	records, err := s.list(ctx, Prefix+segment(namespace)+"/")
+	if err != nil {
+		return nil, err
+	}
+	local, err := s.ForCluster(ctx, Host())
+	for _, r := range local {
+		if strings.HasPrefix(r.Owner.Cluster, namespace+"/") {
+			records = append(records, r)
+		}
+	}
+	return records, err
 }
 
 func (s *Store) list(ctx context.Context, prefix string) ([]*Record, error) {
@@ -119,9 +129,13 @@ func (s *Store) list(ctx context.Context, prefix string) ([]*Record, error) {
 
 // Key returns where the record of an owner on a cluster is stored.
 func Key(cluster fleet.Ref, owner OwnerKey) string {
-	return Prefix + strings.Join([]string{
+	key := Prefix + strings.Join([]string{
 		segment(cluster.Namespace), segment(cluster.Name), segment(owner.Kind), segment(owner.Namespace), segment(owner.Name),
 	}, "/")
+	if owner.Cluster != "" {
+		key += "/" + owner.Cluster
+	}
+	return key
 }
 
 // segment makes one part of a key of a name. "_" can't be a name, so that an

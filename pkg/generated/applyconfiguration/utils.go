@@ -73,6 +73,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &configv1beta1.SignatureVerificationApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("TemplateResourceRef"):
 		return &configv1beta1.TemplateResourceRefApplyConfiguration{}
+	case v1beta1.SchemeGroupVersion.WithKind("TenantServiceAccount"):
+		return &configv1beta1.TenantServiceAccountApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("UpdatingClusters"):
 		return &configv1beta1.UpdatingClustersApplyConfiguration{}
 	case v1beta1.SchemeGroupVersion.WithKind("ValueFrom"):

@@ -70,6 +70,7 @@ func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenA
 		v1alpha1.ResourceReport{}.OpenAPIModelName():               schema_pkg_apis_config_v1alpha1_ResourceReport(ref),
 		v1alpha1.SignatureVerification{}.OpenAPIModelName():        schema_pkg_apis_config_v1alpha1_SignatureVerification(ref),
 		v1alpha1.TemplateResourceRef{}.OpenAPIModelName():          schema_pkg_apis_config_v1alpha1_TemplateResourceRef(ref),
+		v1alpha1.TenantServiceAccount{}.OpenAPIModelName():         schema_pkg_apis_config_v1alpha1_TenantServiceAccount(ref),
 		v1alpha1.UpdatingClusters{}.OpenAPIModelName():             schema_pkg_apis_config_v1alpha1_UpdatingClusters(ref),
 		v1alpha1.ValueFrom{}.OpenAPIModelName():                    schema_pkg_apis_config_v1alpha1_ValueFrom(ref),
 		v1beta1.Addon{}.OpenAPIModelName():                         schema_pkg_apis_config_v1beta1_Addon(ref),
@@ -117,6 +118,7 @@ func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenA
 		v1beta1.ResourceReport{}.OpenAPIModelName():                schema_pkg_apis_config_v1beta1_ResourceReport(ref),
 		v1beta1.SignatureVerification{}.OpenAPIModelName():         schema_pkg_apis_config_v1beta1_SignatureVerification(ref),
 		v1beta1.TemplateResourceRef{}.OpenAPIModelName():           schema_pkg_apis_config_v1beta1_TemplateResourceRef(ref),
+		v1beta1.TenantServiceAccount{}.OpenAPIModelName():          schema_pkg_apis_config_v1beta1_TenantServiceAccount(ref),
 		v1beta1.UpdatingClusters{}.OpenAPIModelName():              schema_pkg_apis_config_v1beta1_UpdatingClusters(ref),
 		v1beta1.ValueFrom{}.OpenAPIModelName():                     schema_pkg_apis_config_v1beta1_ValueFrom(ref),
 		libv1alpha1.AWSWorkloadIdentity{}.OpenAPIModelName():       schema_pkg_apis_lib_v1alpha1_AWSWorkloadIdentity(ref),
@@ -1148,12 +1150,18 @@ func schema_pkg_apis_config_v1alpha1_ClusterSummarySpec(ref common.ReferenceCall
 							Format:      "",
 						},
 					},
+					"serviceAccount": {
+						SchemaProps: spec.SchemaProps{
+							Description: "serviceAccount is the tenant that everything of the profile is read and deployed as: the one that the profile's labels name. Unset means Muster itself.",
+							Ref:         ref(v1alpha1.TenantServiceAccount{}.OpenAPIModelName()),
+						},
+					},
 				},
 				Required: []string{"clusterNamespace", "clusterName", "clusterType"},
 			},
 		},
 		Dependencies: []string{
-			v1alpha1.MatchCause{}.OpenAPIModelName(), v1alpha1.ProfileSpec{}.OpenAPIModelName()},
+			v1alpha1.MatchCause{}.OpenAPIModelName(), v1alpha1.ProfileSpec{}.OpenAPIModelName(), v1alpha1.TenantServiceAccount{}.OpenAPIModelName()},
 	}
 }
 
@@ -2267,7 +2275,7 @@ func schema_pkg_apis_config_v1alpha1_KustomizationRef(ref common.ReferenceCallba
 					},
 					"force": {
 						SchemaProps: spec.SchemaProps{
-							Description: "force applies objects although others own fields of them.",
+							Description: "force deletes objects and creates them anew where the cluster refuses to change them, for an immutable field for example.",
 							Type:        []string{"boolean"},
 							Format:      "",
 						},
@@ -2281,7 +2289,7 @@ func schema_pkg_apis_config_v1alpha1_KustomizationRef(ref common.ReferenceCallba
 					},
 					"tier": {
 						SchemaProps: spec.SchemaProps{
-							Description: "tier decides between references of equal profiles that deploy the same object: the lower one wins.",
+							Description: "tier decides between references of the profile that deploy the same object: the lower one wins.",
 							Default:     100,
 							Type:        []string{"integer"},
 							Format:      "int32",
@@ -2497,7 +2505,7 @@ func schema_pkg_apis_config_v1alpha1_PolicyRef(ref common.ReferenceCallback) com
 					},
 					"force": {
 						SchemaProps: spec.SchemaProps{
-							Description: "force applies objects although others own fields of them.",
+							Description: "force deletes objects and creates them anew where the cluster refuses to change them, for an immutable field for example.",
 							Type:        []string{"boolean"},
 							Format:      "",
 						},
@@ -2511,7 +2519,7 @@ func schema_pkg_apis_config_v1alpha1_PolicyRef(ref common.ReferenceCallback) com
 					},
 					"tier": {
 						SchemaProps: spec.SchemaProps{
-							Description: "tier decides between references of equal profiles that deploy the same object: the lower one wins.",
+							Description: "tier decides between references of the profile that deploy the same object: the lower one wins.",
 							Default:     100,
 							Type:        []string{"integer"},
 							Format:      "int32",
@@ -2751,7 +2759,7 @@ func schema_pkg_apis_config_v1alpha1_ProfileSpec(ref common.ReferenceCallback) c
 					},
 					"maxConsecutiveFailures": {
 						SchemaProps: spec.SchemaProps{
-							Description: "maxConsecutiveFailures is the number of failures in a row after which a feature waits for a change. Unset means that it is tried for ever.",
+							Description: "maxConsecutiveFailures is the number of failures in a row after which a feature waits for a change. Unset or zero means that it is tried for ever.",
 							Type:        []string{"integer"},
 							Format:      "int32",
 						},
@@ -3035,6 +3043,26 @@ func schema_pkg_apis_config_v1alpha1_ProfileSpec(ref common.ReferenceCallback) c
 							Description: "transitionFrom is the name of the profile that hands its content over to this one when a cluster moves from one to the other.",
 							Type:        []string{"string"},
 							Format:      "",
+						},
+					},
+					"featureOrder": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "featureOrder is the order in which policyRefs (Resources), helmCharts (Helm) and kustomizationRefs (Kustomize) are deployed: each starts when those before it have succeeded. Those that it does not name, and all without it, are deployed beside each other. Sveltos has no such field.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Type:   []string{"string"},
+										Format: "",
+										Enum:   []interface{}{"Helm", "Kustomize", "Resources"},
+									},
+								},
+							},
 						},
 					},
 				},
@@ -3503,6 +3531,36 @@ func schema_pkg_apis_config_v1alpha1_TemplateResourceRef(ref common.ReferenceCal
 		},
 		Dependencies: []string{
 			v1.ObjectReference{}.OpenAPIModelName()},
+	}
+}
+
+func schema_pkg_apis_config_v1alpha1_TenantServiceAccount(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "TenantServiceAccount names the ServiceAccount of a tenant on the host cluster.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"namespace": {
+						SchemaProps: spec.SchemaProps{
+							Description: "namespace of the ServiceAccount.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"name": {
+						SchemaProps: spec.SchemaProps{
+							Description: "name of the ServiceAccount.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"namespace", "name"},
+			},
+		},
 	}
 }
 
@@ -4489,12 +4547,18 @@ func schema_pkg_apis_config_v1beta1_ClusterSummarySpec(ref common.ReferenceCallb
 							Format:      "",
 						},
 					},
+					"serviceAccount": {
+						SchemaProps: spec.SchemaProps{
+							Description: "serviceAccount is the tenant that everything of the profile is read and deployed as: the one that the profile's labels name. Unset means Muster itself.",
+							Ref:         ref(v1beta1.TenantServiceAccount{}.OpenAPIModelName()),
+						},
+					},
 				},
 				Required: []string{"clusterNamespace", "clusterName", "clusterType"},
 			},
 		},
 		Dependencies: []string{
-			v1beta1.MatchCause{}.OpenAPIModelName(), v1beta1.ProfileSpec{}.OpenAPIModelName()},
+			v1beta1.MatchCause{}.OpenAPIModelName(), v1beta1.ProfileSpec{}.OpenAPIModelName(), v1beta1.TenantServiceAccount{}.OpenAPIModelName()},
 	}
 }
 
@@ -5608,7 +5672,7 @@ func schema_pkg_apis_config_v1beta1_KustomizationRef(ref common.ReferenceCallbac
 					},
 					"force": {
 						SchemaProps: spec.SchemaProps{
-							Description: "force applies objects although others own fields of them.",
+							Description: "force deletes objects and creates them anew where the cluster refuses to change them, for an immutable field for example.",
 							Type:        []string{"boolean"},
 							Format:      "",
 						},
@@ -5622,7 +5686,7 @@ func schema_pkg_apis_config_v1beta1_KustomizationRef(ref common.ReferenceCallbac
 					},
 					"tier": {
 						SchemaProps: spec.SchemaProps{
-							Description: "tier decides between references of equal profiles that deploy the same object: the lower one wins.",
+							Description: "tier decides between references of the profile that deploy the same object: the lower one wins.",
 							Default:     100,
 							Type:        []string{"integer"},
 							Format:      "int32",
@@ -5838,7 +5902,7 @@ func schema_pkg_apis_config_v1beta1_PolicyRef(ref common.ReferenceCallback) comm
 					},
 					"force": {
 						SchemaProps: spec.SchemaProps{
-							Description: "force applies objects although others own fields of them.",
+							Description: "force deletes objects and creates them anew where the cluster refuses to change them, for an immutable field for example.",
 							Type:        []string{"boolean"},
 							Format:      "",
 						},
@@ -5852,7 +5916,7 @@ func schema_pkg_apis_config_v1beta1_PolicyRef(ref common.ReferenceCallback) comm
 					},
 					"tier": {
 						SchemaProps: spec.SchemaProps{
-							Description: "tier decides between references of equal profiles that deploy the same object: the lower one wins.",
+							Description: "tier decides between references of the profile that deploy the same object: the lower one wins.",
 							Default:     100,
 							Type:        []string{"integer"},
 							Format:      "int32",
@@ -6092,7 +6156,7 @@ func schema_pkg_apis_config_v1beta1_ProfileSpec(ref common.ReferenceCallback) co
 					},
 					"maxConsecutiveFailures": {
 						SchemaProps: spec.SchemaProps{
-							Description: "maxConsecutiveFailures is the number of failures in a row after which a feature waits for a change. Unset means that it is tried for ever.",
+							Description: "maxConsecutiveFailures is the number of failures in a row after which a feature waits for a change. Unset or zero means that it is tried for ever.",
 							Type:        []string{"integer"},
 							Format:      "int32",
 						},
@@ -6376,6 +6440,26 @@ func schema_pkg_apis_config_v1beta1_ProfileSpec(ref common.ReferenceCallback) co
 							Description: "transitionFrom is the name of the profile that hands its content over to this one when a cluster moves from one to the other.",
 							Type:        []string{"string"},
 							Format:      "",
+						},
+					},
+					"featureOrder": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "featureOrder is the order in which policyRefs (Resources), helmCharts (Helm) and kustomizationRefs (Kustomize) are deployed: each starts when those before it have succeeded. Those that it does not name, and all without it, are deployed beside each other. Sveltos has no such field.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Type:   []string{"string"},
+										Format: "",
+										Enum:   []interface{}{"Helm", "Kustomize", "Resources"},
+									},
+								},
+							},
 						},
 					},
 				},
@@ -6844,6 +6928,36 @@ func schema_pkg_apis_config_v1beta1_TemplateResourceRef(ref common.ReferenceCall
 		},
 		Dependencies: []string{
 			v1.ObjectReference{}.OpenAPIModelName()},
+	}
+}
+
+func schema_pkg_apis_config_v1beta1_TenantServiceAccount(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "TenantServiceAccount names the ServiceAccount of a tenant on the host cluster.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"namespace": {
+						SchemaProps: spec.SchemaProps{
+							Description: "namespace of the ServiceAccount.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"name": {
+						SchemaProps: spec.SchemaProps{
+							Description: "name of the ServiceAccount.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"namespace", "name"},
+			},
+		},
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/muster-project/muster/pkg/apis/config/v1alpha1"
 	"github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	"github.com/muster-project/muster/pkg/apis/lib"
+	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
 )
 
 func newCodecs(t *testing.T) (*runtime.Scheme, serializer.CodecFactory) {
@@ -121,7 +122,7 @@ func TestNewerFieldsSurviveTheOlderVersion(t *testing.T) {
 			{Key: "env", Operator: metav1.LabelSelectorOpIn, Values: []string{"a", "b"}},
 		}},
 		SyncMode: "Continuous", Tier: 50, StopMatchingBehavior: "LeavePolicies",
-		ContinueOnError: true, MaxConsecutiveFailures: ptr.To[int32](2), TransitionFrom: "old",
+		ContinueOnError: true, MaxConsecutiveFailures: ptr.To[int32](2), TransitionFrom: "old", FeatureOrder: []libv1beta1.FeatureID{"Helm", "Resources"},
 		PolicyRefs: []v1beta1.PolicyRef{{RemoteURL: &v1beta1.RemoteURL{URL: "oci://x/y", Template: true}, DeploymentType: "Local", Tier: 7}},
 		HelmCharts: []v1beta1.HelmChart{{
 			HelmChartAction: "Uninstall",

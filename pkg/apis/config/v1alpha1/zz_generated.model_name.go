@@ -234,6 +234,11 @@ func (in TemplateResourceRef) OpenAPIModelName() string {
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
+func (in TenantServiceAccount) OpenAPIModelName() string {
+	return "io.muster-project.config.v1alpha1.TenantServiceAccount"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
 func (in UpdatingClusters) OpenAPIModelName() string {
 	return "io.muster-project.config.v1alpha1.UpdatingClusters"
 }

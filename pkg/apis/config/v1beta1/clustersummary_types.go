@@ -65,6 +65,18 @@ type ClusterSummarySpec struct {
 	// summary that is deleted without it is made again, and nothing is withdrawn.
 	// +optional
 	Withdraw bool `json:"withdraw,omitempty"`
+	// serviceAccount is the tenant that everything of the profile is read and deployed
+	// as: the one that the profile's labels name. Unset means Muster itself.
+	// +optional
+	ServiceAccount *TenantServiceAccount `json:"serviceAccount,omitempty"`
+}
+
+// TenantServiceAccount names the ServiceAccount of a tenant on the host cluster.
+type TenantServiceAccount struct {
+	// namespace of the ServiceAccount.
+	Namespace string `json:"namespace"`
+	// name of the ServiceAccount.
+	Name string `json:"name"`
 }
 
 // MatchCauseKind is a kind of cause.

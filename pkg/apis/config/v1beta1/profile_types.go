@@ -136,7 +136,7 @@ type ProfileSpec struct {
 	// +optional
 	ContinueOnError bool `json:"continueOnError,omitempty"`
 	// maxConsecutiveFailures is the number of failures in a row after which a feature
-	// waits for a change. Unset means that it is tried for ever.
+	// waits for a change. Unset or zero means that it is tried for ever.
 	// +optional
 	MaxConsecutiveFailures *int32 `json:"maxConsecutiveFailures,omitempty"`
 	// maxUpdate is how many clusters, or what percentage of them, are updated at the
@@ -214,6 +214,13 @@ type ProfileSpec struct {
 	// one when a cluster moves from one to the other.
 	// +optional
 	TransitionFrom string `json:"transitionFrom,omitempty"`
+	// featureOrder is the order in which policyRefs (Resources), helmCharts (Helm) and
+	// kustomizationRefs (Kustomize) are deployed: each starts when those before it have
+	// succeeded. Those that it does not name, and all without it, are deployed beside
+	// each other. Sveltos has no such field.
+	// +listType=atomic
+	// +optional
+	FeatureOrder []lib.FeatureID `json:"featureOrder,omitempty"`
 }
 
 // TemplateResourceRef makes an object of the host cluster available to templates.

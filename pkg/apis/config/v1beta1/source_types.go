@@ -47,14 +47,15 @@ type PolicyRef struct {
 	// optional means that the source may be missing.
 	// +optional
 	Optional bool `json:"optional,omitempty"`
-	// force applies objects although others own fields of them.
+	// force deletes objects and creates them anew where the cluster refuses to change
+	// them, for an immutable field for example.
 	// +optional
 	Force bool `json:"force,omitempty"`
 	// skipNamespaceCreation does not create namespaces that objects need.
 	// +optional
 	SkipNamespaceCreation bool `json:"skipNamespaceCreation,omitempty"`
-	// tier decides between references of equal profiles that deploy the same object:
-	// the lower one wins.
+	// tier decides between references of the profile that deploy the same object: the
+	// lower one wins.
 	// +optional
 	// +default=100
 	Tier int32 `json:"tier,omitempty"`
@@ -134,14 +135,15 @@ type KustomizationRef struct {
 	// optional means that the source may be missing.
 	// +optional
 	Optional bool `json:"optional,omitempty"`
-	// force applies objects although others own fields of them.
+	// force deletes objects and creates them anew where the cluster refuses to change
+	// them, for an immutable field for example.
 	// +optional
 	Force bool `json:"force,omitempty"`
 	// skipNamespaceCreation does not create namespaces that objects need.
 	// +optional
 	SkipNamespaceCreation bool `json:"skipNamespaceCreation,omitempty"`
-	// tier decides between references of equal profiles that deploy the same object:
-	// the lower one wins.
+	// tier decides between references of the profile that deploy the same object: the
+	// lower one wins.
 	// +optional
 	// +default=100
 	Tier int32 `json:"tier,omitempty"`

@@ -36,7 +36,7 @@ func validateKustomizationRefs(refs []config.KustomizationRef, namespace string,
 
 func validateKustomizationRef(ref *config.KustomizationRef, namespace string, at *field.Path) field.ErrorList {
 	errs := kustomizationTable.Validate(ref, at)
-	errs = append(errs, oneOf(ref.DeploymentType, allDeploymentTypes, deploymentTypes, at.Child("deploymentType"))...)
+	errs = append(errs, oneOf(ref.DeploymentType, deploymentTypes, deploymentTypes, at.Child("deploymentType"))...)
 	if ref.Tier < 1 {
 		errs = append(errs, field.Invalid(at.Child("tier"), ref.Tier, "has to be at least 1"))
 	}

@@ -31,8 +31,8 @@ func TestValidateKustomizationRefs(t *testing.T) {
 		"other namespace":   {func(r *config.KustomizationRef) { r.Namespace = "kube-system" }, []string{"refs[0].namespace: has to be civo"}},
 		"no name":           {func(r *config.KustomizationRef) { r.Name = "" }, []string{"refs[0].name: Required value"}},
 		"Flux":              {func(r *config.KustomizationRef) { r.Kind = "GitRepository" }, []string{`refs[0].kind: Forbidden: "GitRepository" is not supported yet`}},
-		"to the host":       {func(r *config.KustomizationRef) { r.DeploymentType = lib.DeploymentTypeLocal }, []string{`refs[0].deploymentType: Forbidden: "Local"`}},
-		"force":             {func(r *config.KustomizationRef) { r.Force = true }, []string{"refs[0].force: Forbidden"}},
+		"to the host":       {func(r *config.KustomizationRef) { r.DeploymentType = lib.DeploymentTypeLocal }, nil},
+		"force":             {func(r *config.KustomizationRef) { r.Force = true }, nil},
 		"values from a Job": {func(r *config.KustomizationRef) { r.ValuesFrom = []config.ValueFrom{{Kind: "Job", Name: "a"}} }, []string{`refs[0].valuesFrom[0].kind: Unsupported value: "Job"`}},
 	}
 	for name, tt := range tests {

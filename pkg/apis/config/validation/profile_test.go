@@ -87,8 +87,6 @@ func TestValidateProfile(t *testing.T) {
 		"tex-template":   {annotated("projectsveltos.io/tex-template"), []string{"metadata.annotations[projectsveltos.io/tex-template]: Forbidden: not supported yet"}},
 		"lua":            {annotated("projectsveltos.io/lua"), []string{"metadata.annotations[projectsveltos.io/lua]: Forbidden: not supported yet"}},
 		"retrigger":      {annotated("projectsveltos.io/retrigger"), []string{"metadata.annotations[projectsveltos.io/retrigger]: Forbidden: not supported yet"}},
-		"tenant":         {labelled("projectsveltos.io/serviceaccount-name"), []string{"metadata.labels[projectsveltos.io/serviceaccount-name]: Forbidden: not supported yet"}},
-		"tenant's home":  {labelled("projectsveltos.io/serviceaccount-namespace"), []string{"metadata.labels[projectsveltos.io/serviceaccount-namespace]: Forbidden: not supported yet"}},
 		"tenant of old":  {labelled("projectsveltos.io/admin-name"), []string{"metadata.labels[projectsveltos.io/admin-name]: Forbidden: not supported yet"}},
 		"any other mark": {labelled("example.com/team"), nil},
 		"bad selector": {
@@ -121,7 +119,7 @@ func TestValidateProfile(t *testing.T) {
 		},
 		"tier below one":       {func(p *config.Profile) { p.Spec.Tier = -1 }, []string{"spec.tier: has to be at least 1"}},
 		"some at a time":       {func(p *config.Profile) { p.Spec.MaxUpdate = ptr.To(intstr.FromString("30%")) }, []string{"spec.maxUpdate: Forbidden: not supported yet"}},
-		"unlimited failures":   {func(p *config.Profile) { p.Spec.MaxConsecutiveFailures = ptr.To[int32](0) }, []string{"spec.maxConsecutiveFailures: Forbidden: not supported yet"}},
+		"unlimited failures":   {func(p *config.Profile) { p.Spec.MaxConsecutiveFailures = ptr.To[int32](0) }, nil},
 		"too many charts":      {func(p *config.Profile) { p.Spec.HelmCharts = make([]config.HelmChart, maxCharts+1) }, []string{"spec.helmCharts: Too many"}},
 		"too many policy refs": {func(p *config.Profile) { p.Spec.PolicyRefs = make([]config.PolicyRef, maxPolicyRefs+1) }, []string{"spec.policyRefs: Too many"}},
 	}
@@ -157,8 +155,8 @@ func TestValidateClusterProfile(t *testing.T) {
 
 	bad := good.DeepCopy()
 	bad.Spec.ClusterRefs[1].Namespace = ""
-	bad.Labels = map[string]string{"projectsveltos.io/serviceaccount-name": "eng"}
-	want := []string{"metadata.labels[projectsveltos.io/serviceaccount-name]: Forbidden", "spec.clusterRefs[1].namespace: Required value"}
+	bad.Labels = map[string]string{"projectsveltos.io/admin-name": "eng"}
+	want := []string{"metadata.labels[projectsveltos.io/admin-name]: Forbidden", "spec.clusterRefs[1].namespace: Required value"}
 	expect(t, ValidateClusterProfile(bad), want...)
 	expect(t, ValidateClusterProfileUpdate(bad, good), want...)
 	expect(t, ValidateClusterProfileUpdate(bad, bad))
@@ -192,14 +190,14 @@ func TestValidatePolicyRefs(t *testing.T) {
 		"long namespace":    {func(r *config.PolicyRef) { r.Namespace = "{{" + strings.Repeat("x", maxTemplateSize) }, []string{"refs[0].namespace: Too long"}},
 		"Flux":              {func(r *config.PolicyRef) { r.Kind = "GitRepository" }, []string{`refs[0].kind: Forbidden: "GitRepository" is not supported yet, only ConfigMap, Secret`}},
 		"unknown kind":      {func(r *config.PolicyRef) { r.Kind = "Deployment" }, []string{`refs[0].kind: Unsupported value: "Deployment": supported values: "ConfigMap", "Secret"`}},
-		"to the host":       {func(r *config.PolicyRef) { r.DeploymentType = lib.DeploymentTypeLocal }, []string{`refs[0].deploymentType: Forbidden: "Local" is not supported yet, only Remote`}},
+		"to the host":       {func(r *config.PolicyRef) { r.DeploymentType = lib.DeploymentTypeLocal }, nil},
 		"to nowhere":        {func(r *config.PolicyRef) { r.DeploymentType = "Elsewhere" }, []string{`refs[0].deploymentType: Unsupported value: "Elsewhere"`}},
 		"optional":          {func(r *config.PolicyRef) { r.Optional = true }, nil},
-		"force":             {func(r *config.PolicyRef) { r.Force = true }, []string{"refs[0].force: Forbidden: not supported yet"}},
+		"force":             {func(r *config.PolicyRef) { r.Force = true }, nil},
 		"no new namespaces": {func(r *config.PolicyRef) { r.SkipNamespaceCreation = true }, nil},
 		"path":              {func(r *config.PolicyRef) { r.Path = "a/b" }, []string{"refs[0].path: Forbidden: not supported yet"}},
-		"tier":              {func(r *config.PolicyRef) { r.Tier = 50 }, []string{"refs[0].tier: Forbidden: not supported yet, only 100"}},
-		"tier below one":    {func(r *config.PolicyRef) { r.Tier = -1 }, []string{"refs[0].tier: Forbidden: not supported yet", "refs[0].tier: has to be at least 1"}},
+		"tier":              {func(r *config.PolicyRef) { r.Tier = 50 }, nil},
+		"tier below one":    {func(r *config.PolicyRef) { r.Tier = -1 }, []string{"refs[0].tier: has to be at least 1"}},
 		"URL": {
 			func(r *config.PolicyRef) {
 				r.Kind, r.Name, r.Namespace, r.RemoteURL = "", "", "", &config.RemoteURL{

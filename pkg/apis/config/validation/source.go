@@ -25,10 +25,7 @@ const maxTemplateSize = 4 << 10
 var (
 	sourceKinds     = []string{config.SourceKindConfigMap, config.SourceKindSecret}
 	allSourceKinds  = append(slices.Clone(sourceKinds), fluxSources...)
-	deploymentTypes = []lib.DeploymentType{lib.DeploymentTypeRemote}
-	// allDeploymentTypes are those that upstream knows; the table refuses what is not
-	// obeyed.
-	allDeploymentTypes = []lib.DeploymentType{lib.DeploymentTypeRemote, lib.DeploymentTypeLocal}
+	deploymentTypes = []lib.DeploymentType{lib.DeploymentTypeRemote, lib.DeploymentTypeLocal}
 )
 
 func validatePolicyRefs(refs []config.PolicyRef, namespace string, path *field.Path) field.ErrorList {
@@ -44,7 +41,7 @@ func validatePolicyRefs(refs []config.PolicyRef, namespace string, path *field.P
 
 func validatePolicyRef(ref *config.PolicyRef, namespace string, path *field.Path) field.ErrorList {
 	errs := policyRefTable.Validate(ref, path)
-	errs = append(errs, oneOf(ref.DeploymentType, allDeploymentTypes, deploymentTypes, path.Child("deploymentType"))...)
+	errs = append(errs, oneOf(ref.DeploymentType, deploymentTypes, deploymentTypes, path.Child("deploymentType"))...)
 	if ref.Tier < 1 {
 		errs = append(errs, field.Invalid(path.Child("tier"), ref.Tier, "has to be at least 1"))
 	}

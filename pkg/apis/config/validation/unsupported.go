@@ -10,7 +10,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/muster-project/muster/pkg/apis/config"
-	"github.com/muster-project/muster/pkg/apis/lib"
 	"github.com/muster-project/muster/pkg/apis/lib/v1beta1"
 	libvalidation "github.com/muster-project/muster/pkg/apis/lib/validation"
 	"github.com/muster-project/muster/pkg/apis/unsupported"
@@ -28,9 +27,7 @@ var profileMetaTable = unsupported.Table[metav1.ObjectMeta]{
 	libvalidation.AnnotationRefused(v1beta1.AnnotationRetrigger, "every change is noticed; there is nothing to trigger"),
 	libvalidation.AnnotationRefused(v1beta1.AnnotationTexTemplate, "templates have one set of functions, which escapes nothing"),
 	libvalidation.AnnotationRefused(v1beta1.AnnotationLua, "sources are YAML or Go templates"),
-	libvalidation.LabelRefused(v1beta1.LabelServiceAccountName, "a profile cannot act as a tenant, and without that it would act with all rights"),
-	libvalidation.LabelRefused(v1beta1.LabelServiceAccountNamespace, "a profile cannot act as a tenant, and without that it would act with all rights"),
-	libvalidation.LabelRefused(v1beta1.LabelAdminName, "a profile cannot act as a tenant, and without that it would act with all rights"),
+	libvalidation.LabelRefused(v1beta1.LabelAdminName, "name the tenant with the labels projectsveltos.io/serviceaccount-name and /serviceaccount-namespace"),
 }
 
 var summaryMetaTable = unsupported.Table[metav1.ObjectMeta]{
@@ -44,18 +41,6 @@ var profileTable = unsupported.Table[config.ProfileSpec]{
 		Supported: []string{string(config.SyncModeContinuous), string(config.SyncModeOneTime)},
 		Refused:   []string{string(config.SyncModeContinuousWithDriftDetection), string(config.SyncModeDryRun)},
 		Value:     func(s *config.ProfileSpec) any { return s.SyncMode },
-	},
-	{
-		Path: "continueOnConflict", Reason: "a list stops at its first conflict",
-		Value: func(s *config.ProfileSpec) any { return s.ContinueOnConflict },
-	},
-	{
-		Path: "continueOnError", Reason: "a list stops at its first failure",
-		Value: func(s *config.ProfileSpec) any { return s.ContinueOnError },
-	},
-	{
-		Path: "maxConsecutiveFailures", Reason: "what failed is tried again until it succeeds",
-		Value: func(s *config.ProfileSpec) any { return s.MaxConsecutiveFailures },
 	},
 	{
 		Path: "maxUpdate", Supported: []string{"0", "0%"}, Reason: "all clusters are updated at the same time",
@@ -98,10 +83,6 @@ var profileTable = unsupported.Table[config.ProfileSpec]{
 		Path: "driftExclusions", Reason: "drift is not looked for",
 		Value: func(s *config.ProfileSpec) any { return s.DriftExclusions },
 	},
-	{
-		Path: "transitionFrom", Reason: "give the new profile a lower tier to hand content over",
-		Value: func(s *config.ProfileSpec) any { return s.TransitionFrom },
-	},
 }
 
 var policyRefTable = unsupported.Table[config.PolicyRef]{
@@ -114,19 +95,6 @@ var policyRefTable = unsupported.Table[config.PolicyRef]{
 		Path: "path", Reason: "a ConfigMap or Secret has no directories",
 		Value: func(r *config.PolicyRef) any { return r.Path },
 	},
-	{
-		Path: "deploymentType", Reason: "nothing is deployed to the host cluster",
-		Supported: []string{string(lib.DeploymentTypeRemote)}, Refused: []string{string(lib.DeploymentTypeLocal)},
-		Value: func(r *config.PolicyRef) any { return r.DeploymentType },
-	},
-	{
-		Path: "force", Reason: "fields that others own are taken over as it is",
-		Value: func(r *config.PolicyRef) any { return r.Force },
-	},
-	{
-		Path: "tier", Supported: []string{"100"}, Reason: "the tier of the profile decides conflicts",
-		Value: func(r *config.PolicyRef) any { return r.Tier },
-	},
 }
 
 var kustomizationTable = unsupported.Table[config.KustomizationRef]{
@@ -134,19 +102,6 @@ var kustomizationTable = unsupported.Table[config.KustomizationRef]{
 		Path: "kind", Reason: "Flux sources are not read",
 		Supported: []string{config.SourceKindConfigMap, config.SourceKindSecret}, Refused: fluxSources,
 		Value: func(r *config.KustomizationRef) any { return r.Kind },
-	},
-	{
-		Path: "deploymentType", Reason: "nothing is deployed to the host cluster",
-		Supported: []string{string(lib.DeploymentTypeRemote)}, Refused: []string{string(lib.DeploymentTypeLocal)},
-		Value: func(r *config.KustomizationRef) any { return r.DeploymentType },
-	},
-	{
-		Path: "force", Reason: "fields that others own are taken over as it is",
-		Value: func(r *config.KustomizationRef) any { return r.Force },
-	},
-	{
-		Path: "tier", Supported: []string{"100"}, Reason: "the tier of the profile decides conflicts",
-		Value: func(r *config.KustomizationRef) any { return r.Tier },
 	},
 }
 

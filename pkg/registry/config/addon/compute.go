@@ -17,6 +17,7 @@ import (
 	"github.com/muster-project/muster/pkg/apis/lib"
 	"github.com/muster-project/muster/pkg/deploy/inventory"
 	"github.com/muster-project/muster/pkg/fleet"
+	"github.com/muster-project/muster/pkg/registry/config/deployed"
 )
 
 // identity is one deployed thing: a release or an object in a cluster.
@@ -100,11 +101,12 @@ func newObject(object *inventory.Object) config.Addon {
 // complete fills in what does not depend on the kind of thing. Its namespace is
 // the cluster's, so that who may see a cluster may see what is on it.
 func complete(addon *config.Addon, r *inventory.Record, id identity) {
-	addon.ObjectMeta.Namespace, addon.ObjectMeta.Name = r.Cluster.Namespace, id.name()
-	setLabel(addon, v1beta1.LabelAddonCluster, r.Cluster.Name)
+	cluster := deployed.Cluster(r)
+	addon.ObjectMeta.Namespace, addon.ObjectMeta.Name = cluster.Namespace, id.name()
+	setLabel(addon, v1beta1.LabelAddonCluster, cluster.Name)
 	setLabel(addon, v1beta1.LabelAddonProfile, r.Owner.Name)
 	addon.Cluster = clusterReference(r)
-	addon.DeploymentType = lib.DeploymentTypeRemote
+	addon.DeploymentType = deployed.Type(r)
 	addon.Profiles = []string{profileName(r.Owner)}
 	// A copy: the record is the inventory's.
 	applied := *addon.LastAppliedTime

@@ -52,7 +52,8 @@ func selectable(a *config.Addon) fields.Set {
 
 // clusterReference names a record's cluster.
 func clusterReference(r *inventory.Record) corev1.ObjectReference {
+	cluster := deployed.Cluster(r)
 	return corev1.ObjectReference{
-		APIVersion: apiVersionOf(r.Cluster.Group), Kind: r.Cluster.Kind, Namespace: r.Cluster.Namespace, Name: r.Cluster.Name,
+		APIVersion: apiVersionOf(cluster.Group), Kind: cluster.Kind, Namespace: cluster.Namespace, Name: cluster.Name,
 	}
 }

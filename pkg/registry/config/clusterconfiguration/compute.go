@@ -4,6 +4,8 @@
 package clusterconfiguration
 
 import (
+	"slices"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/muster-project/muster/pkg/apis/config"
@@ -12,6 +14,7 @@ import (
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
 	"github.com/muster-project/muster/pkg/deploy/inventory"
 	"github.com/muster-project/muster/pkg/fleet"
+	"github.com/muster-project/muster/pkg/registry/config/deployed"
 )
 
 // compute makes one ClusterConfiguration for each cluster with something on it,
@@ -20,10 +23,11 @@ func compute(records []*inventory.Record) []*config.ClusterConfiguration {
 	byCluster := map[fleet.Ref]*config.ClusterConfiguration{}
 	var configurations []*config.ClusterConfiguration
 	for _, r := range records {
-		configuration := byCluster[r.Cluster]
+		cluster := deployed.Cluster(r)
+		configuration := byCluster[cluster]
 		if configuration == nil {
-			configuration = newConfiguration(r.Cluster)
-			byCluster[r.Cluster] = configuration
+			configuration = newConfiguration(cluster)
+			byCluster[cluster] = configuration
 			configurations = append(configurations, configuration)
 		}
 		add(&configuration.Status, r.Owner, featuresOf(r))
@@ -47,13 +51,36 @@ func newConfiguration(cluster fleet.Ref) *config.ClusterConfiguration {
 	}}
 }
 
+// add adds what one record has. What a profile has on the host for the cluster is in
+// another record than what it has there, which comes before it.
 func add(status *config.ClusterConfigurationStatus, owner inventory.Owner, features []config.Feature) {
 	if owner.Kind == v1beta1.KindProfile {
+		if last := len(status.ProfileResources) - 1; last >= 0 && status.ProfileResources[last].ProfileName == owner.Name {
+			status.ProfileResources[last].Features = combine(status.ProfileResources[last].Features, features)
+			return
+		}
 		status.ProfileResources = append(status.ProfileResources, config.ProfileResource{ProfileName: owner.Name, Features: features})
+		return
+	}
+	if last := len(status.ClusterProfileResources) - 1; last >= 0 && status.ClusterProfileResources[last].ClusterProfileName == owner.Name {
+		status.ClusterProfileResources[last].Features = combine(status.ClusterProfileResources[last].Features, features)
 		return
 	}
 	status.ClusterProfileResources = append(status.ClusterProfileResources,
 		config.ClusterProfileResource{ClusterProfileName: owner.Name, Features: features})
+}
+
+// combine joins the resources of the same features.
+func combine(features, more []config.Feature) []config.Feature {
+	for _, feature := range more {
+		i := slices.IndexFunc(features, func(f config.Feature) bool { return f.FeatureID == feature.FeatureID })
+		if i < 0 {
+			features = append(features, feature)
+			continue
+		}
+		features[i].Resources = append(features[i].Resources, feature.Resources...)
+	}
+	return features
 }
 
 // featuresOf lists what a profile has deployed, by feature.
@@ -99,7 +126,7 @@ func resourcesOf(r *inventory.Record, feature lib.FeatureID) []config.DeployedRe
 			Namespace:       object.Namespace,
 			Name:            object.Name,
 			LastAppliedTime: object.LastAppliedTime.DeepCopy(),
-			DeploymentType:  lib.DeploymentTypeRemote,
+			DeploymentType:  deployed.Type(r),
 		})
 	}
 	return resources

@@ -47,7 +47,7 @@ func filter(records []*inventory.Record) []*inventory.Record {
 		}
 	}
 	slices.SortStableFunc(deployed, func(a, b *inventory.Record) int {
-		if order := a.Cluster.Compare(b.Cluster); order != 0 {
+		if order := Cluster(a).Compare(Cluster(b)); order != 0 {
 			return order
 		}
 		return a.Owner.Key().Compare(b.Owner.Key())

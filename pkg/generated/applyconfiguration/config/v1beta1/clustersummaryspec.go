@@ -30,6 +30,9 @@ type ClusterSummarySpecApplyConfiguration struct {
 	// withdraw says that the profile no longer wants its content in the cluster. A
 	// summary that is deleted without it is made again, and nothing is withdrawn.
 	Withdraw *bool `json:"withdraw,omitempty"`
+	// serviceAccount is the tenant that everything of the profile is read and deployed
+	// as: the one that the profile's labels name. Unset means Muster itself.
+	ServiceAccount *TenantServiceAccountApplyConfiguration `json:"serviceAccount,omitempty"`
 }
 
 // ClusterSummarySpecApplyConfiguration constructs a declarative configuration of the ClusterSummarySpec type for use with
@@ -96,5 +99,13 @@ func (b *ClusterSummarySpecApplyConfiguration) WithMatchedBy(values ...*MatchCau
 // If called multiple times, the Withdraw field is set to the value of the last call.
 func (b *ClusterSummarySpecApplyConfiguration) WithWithdraw(value bool) *ClusterSummarySpecApplyConfiguration {
 	b.Withdraw = &value
+	return b
+}
+
+// WithServiceAccount sets the ServiceAccount field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ServiceAccount field is set to the value of the last call.
+func (b *ClusterSummarySpecApplyConfiguration) WithServiceAccount(value *TenantServiceAccountApplyConfiguration) *ClusterSummarySpecApplyConfiguration {
+	b.ServiceAccount = value
 	return b
 }

@@ -34,12 +34,13 @@ type KustomizationRefApplyConfiguration struct {
 	DeploymentType *libv1beta1.DeploymentType `json:"deploymentType,omitempty"`
 	// optional means that the source may be missing.
 	Optional *bool `json:"optional,omitempty"`
-	// force applies objects although others own fields of them.
+	// force deletes objects and creates them anew where the cluster refuses to change
+	// them, for an immutable field for example.
 	Force *bool `json:"force,omitempty"`
 	// skipNamespaceCreation does not create namespaces that objects need.
 	SkipNamespaceCreation *bool `json:"skipNamespaceCreation,omitempty"`
-	// tier decides between references of equal profiles that deploy the same object:
-	// the lower one wins.
+	// tier decides between references of the profile that deploy the same object: the
+	// lower one wins.
 	Tier *int32 `json:"tier,omitempty"`
 	// values are for templates in the source.
 	Values map[string]string `json:"values,omitempty"`

@@ -7,6 +7,7 @@ package v1beta1
 
 import (
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
+	apislibv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
 	libv1beta1 "github.com/muster-project/muster/pkg/generated/applyconfiguration/lib/v1beta1"
 	corev1 "k8s.io/api/core/v1"
 	intstr "k8s.io/apimachinery/pkg/util/intstr"
@@ -36,7 +37,7 @@ type ProfileSpecApplyConfiguration struct {
 	// continueOnError deploys the rest when something fails.
 	ContinueOnError *bool `json:"continueOnError,omitempty"`
 	// maxConsecutiveFailures is the number of failures in a row after which a feature
-	// waits for a change. Unset means that it is tried for ever.
+	// waits for a change. Unset or zero means that it is tried for ever.
 	MaxConsecutiveFailures *int32 `json:"maxConsecutiveFailures,omitempty"`
 	// maxUpdate is how many clusters, or what percentage of them, are updated at the
 	// same time. Unset or zero means all.
@@ -79,6 +80,11 @@ type ProfileSpecApplyConfiguration struct {
 	// transitionFrom is the name of the profile that hands its content over to this
 	// one when a cluster moves from one to the other.
 	TransitionFrom *string `json:"transitionFrom,omitempty"`
+	// featureOrder is the order in which policyRefs (Resources), helmCharts (Helm) and
+	// kustomizationRefs (Kustomize) are deployed: each starts when those before it have
+	// succeeded. Those that it does not name, and all without it, are deployed beside
+	// each other. Sveltos has no such field.
+	FeatureOrder []apislibv1beta1.FeatureID `json:"featureOrder,omitempty"`
 }
 
 // ProfileSpecApplyConfiguration constructs a declarative configuration of the ProfileSpec type for use with
@@ -365,5 +371,15 @@ func (b *ProfileSpecApplyConfiguration) WithExtraAnnotations(entries map[string]
 // If called multiple times, the TransitionFrom field is set to the value of the last call.
 func (b *ProfileSpecApplyConfiguration) WithTransitionFrom(value string) *ProfileSpecApplyConfiguration {
 	b.TransitionFrom = &value
+	return b
+}
+
+// WithFeatureOrder adds the given value to the FeatureOrder field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the FeatureOrder field.
+func (b *ProfileSpecApplyConfiguration) WithFeatureOrder(values ...apislibv1beta1.FeatureID) *ProfileSpecApplyConfiguration {
+	for i := range values {
+		b.FeatureOrder = append(b.FeatureOrder, values[i])
+	}
 	return b
 }

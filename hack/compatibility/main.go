@@ -55,7 +55,14 @@ fail, with the name of the object in the condition of the ClusterSummary.
 | field | what is different | why |
 |---|---|---|
 | ` + "`spec.patches[].target`" + ` | expressions have to match the whole of a field. Without a target, a strategic merge patch that has a kind and a name is for that object, and any other patch for all | one patch list serves manifests, kustomizations and charts, of which each has other objects |
-| ` + "`spec.patches`" + ` on charts | hooks of a chart are not patched | Helm gives a post-renderer no hooks |
+| ` + "`spec.patches`" + ` on charts | hooks of a chart are patched only where ` + "`options.postRenderStrategy`" + ` is combined or separate, which differ in that with combined no hook may be an object of the release as well | patches look at one object at a time |
+| ` + "`spec.helmCharts[].options.enableClientCache`" + ` | has no effect | what is fetched is kept in memory by its digest in any case, for all clusters |
+| ` + "`spec.helmCharts[].options.wait`" + ` | a wait ends early, as a failure, when the profile changes | what could not become ready should not keep back what was asked for since |
+| ` + "`spec.helmCharts[].options.dependencyUpdate`" + ` | loads the charts that the archive lacks, from http, https and oci repositories, without credentials | a file beside the chart, or a repository of somebody's own helm, is nothing that Muster has |
+| ` + "`spec.helmCharts[].options.upgradeOptions.resetValues`" + ` | is how it is done unless values are to be reused, also where the profile has none | a value that is taken out of the profile is to be gone |
+| ` + "`spec.helmCharts[].options.upgradeOptions.takeOwnership`" + ` | takes nothing over that a profile deploys; nor does that of installOptions | an object has one owner, and that one would take it back |
+| ` + "`spec.helmCharts[].options.installOptions.replace`" + ` | false refuses the name of a release that was uninstalled with its history kept, and no attempt that failed |  |
+| ` + "`spec.helmCharts[].options.installOptions.recoverAfterConsecutiveFailures`" + ` | 0 is never |  |
 | ` + "`spec.patchesFrom`" + ` | a key holds one patch as in the profile, with patch and target, or a list of them | |
 | ` + "`spec.kustomizationRefs`" + ` | a kustomization sees the files of its source alone: remote bases and files, charts, programs, ` + "`openapi`" + ` and directories of transformers or generators are errors | what a kustomization names would be fetched or run with Muster's rights, and a schema would be that of all kustomizations |
 | ` + "`spec.*.remoteURL.secretRef`" + ` | the Secret has to have the type addons.projectsveltos.io/cluster-profile, and what it holds is not sent to a mirror or to where a redirect leads | who writes a profile chooses the server, and must not be able to send another Secret there |

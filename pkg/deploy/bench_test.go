@@ -79,6 +79,8 @@ type chartLog struct {
 	// fail is the error for a call, by "load NAME", "deploy NAME" or "uninstall NAME".
 	fail map[string]error
 	hook func(call string)
+	// uninstalls are the settings of the uninstallations.
+	uninstalls []release.UninstallSettings
 }
 
 func (c *chartLog) call(what, name string) error {
@@ -114,7 +116,10 @@ func (c *chartLog) Deploy(_ context.Context, _ release.Cluster, r release.Releas
 	return release.Outcome{Action: release.Installed, Chart: r.Chart.Name, Version: r.Chart.Version, Revision: 1}, nil
 }
 
-func (c *chartLog) Uninstall(_ context.Context, _ release.Cluster, _, name string) error {
+func (c *chartLog) Uninstall(_ context.Context, _ release.Cluster, _, name string, settings release.UninstallSettings) error {
+	c.mu.Lock()
+	c.uninstalls = append(c.uninstalls, settings)
+	c.mu.Unlock()
 	return c.call("uninstall", name)
 }
 

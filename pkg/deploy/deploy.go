@@ -100,12 +100,17 @@ type Chart struct {
 	// Uninstall is helmChartAction: Uninstall.
 	Uninstall bool
 	Values    map[string]any
-	// PostRender changes the manifests that the chart renders, hooks excepted;
-	// nil changes nothing. PostRenderHash is of what it does.
+	// PostRender changes the manifests that the chart renders, hooks only if the
+	// settings say so; nil changes nothing. PostRenderHash is of what it does.
 	PostRender     func(manifests []byte) ([]byte, error)
 	PostRenderHash string
 	// Sensitive are strings that no error may carry.
 	Sensitive []string
+	// Settings say how Helm deploys the release.
+	Settings release.Settings
+	// Credentials names the Secret with which the repository is read, nil without
+	// one. It is remembered; reading it is the business of Charts.
+	Credentials *inventory.SecretReference
 }
 
 // ChartList is a profile's list of charts, in the order written.
@@ -229,7 +234,7 @@ type WithdrawResult struct {
 type Charts interface {
 	LoadChart(ctx context.Context, ref release.ChartRef) (*release.Chart, error)
 	Deploy(ctx context.Context, cluster release.Cluster, release release.Release) (release.Outcome, error)
-	Uninstall(ctx context.Context, cluster release.Cluster, namespace, name string) error
+	Uninstall(ctx context.Context, cluster release.Cluster, namespace, name string, settings release.UninstallSettings) error
 }
 
 // Options configure a Deployer.

@@ -81,3 +81,15 @@ type PendingError struct {
 func (e *PendingError) Error() string {
 	return fmt.Sprintf("waiting for %s to be gone from %s", strings.Join(e.Objects, ", "), e.Cluster)
 }
+
+// ReleaseError says which release an error is of.
+type ReleaseError struct {
+	Release inventory.ReleaseKey
+	Err     error
+}
+
+// Error is that of the cause, which names the release and the cluster.
+func (e *ReleaseError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *ReleaseError) Unwrap() error { return e.Err }

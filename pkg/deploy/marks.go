@@ -152,8 +152,9 @@ func chartHash(c Chart) (string, error) {
 		Uninstall      bool           `json:"uninstall"`
 		// Left out where there is none, as it was before there was any: an
 		// upgrade of Muster must not deploy every chart again.
-		PostRender string `json:"postRender,omitempty"`
-	}{c.Ref.RepositoryURL, c.Ref.RepositoryName, c.Ref.ChartName, c.Ref.Version, c.Values, c.Uninstall, c.PostRenderHash})
+		PostRender string         `json:"postRender,omitempty"`
+		Settings   *askedSettings `json:"settings,omitempty"`
+	}{c.Ref.RepositoryURL, c.Ref.RepositoryName, c.Ref.ChartName, c.Ref.Version, c.Values, c.Uninstall, c.PostRenderHash, asked(c)})
 }
 
 // hashOf hashes the JSON of v, in which the keys of maps are sorted.

@@ -331,7 +331,11 @@ func uniteReleases(old []inventory.Release, steps []releaseStep) (union, stale [
 			union = append(union, plannedRelease(s))
 			placed[s.key] = true
 		case s.before != nil:
-			union = append(union, *s.before)
+			entry := *s.before
+			if s.verdict == verdictKeep {
+				remember(&entry, s.chart)
+			}
+			union = append(union, entry)
 			placed[s.key] = true
 		}
 	}
@@ -352,6 +356,7 @@ func plannedRelease(s releaseStep) inventory.Release {
 		entry = *s.before
 	}
 	entry.ReleaseKey, entry.ContentHash, entry.TakenFrom = s.key, "", s.takenFrom
+	remember(&entry, s.chart)
 	return entry
 }
 

@@ -122,8 +122,10 @@ func (p *pass) deployReleases(ctx context.Context, halt error) {
 			continue
 		}
 		changed, err := p.deployRelease(ctx, s)
-		run.Err = errors.Join(run.Err, err)
-		stopped = err != nil && !p.goOn(err)
+		if err != nil {
+			run.Err = errors.Join(run.Err, &ReleaseError{Release: s.key, Err: err})
+			stopped = !p.goOn(err)
+		}
 		if changed {
 			run.Applied++
 		}
@@ -151,7 +153,7 @@ func (p *pass) deployRelease(ctx context.Context, s releaseStep) (changed bool, 
 	}
 	out, err := p.deployer.options.Charts.Deploy(ctx, p.cluster.forRelease(), release.Release{
 		Namespace: s.chart.Namespace, Name: s.chart.Name, Chart: chart, Values: s.chart.Values, Sensitive: s.chart.Sensitive,
-		PostRender: s.chart.PostRender, PostRenderHash: s.chart.PostRenderHash,
+		PostRender: s.chart.PostRender, PostRenderHash: s.chart.PostRenderHash, Settings: s.chart.Settings, OwnerOf: p.cluster.ownerOf,
 	})
 	if err != nil {
 		return false, fmt.Errorf("deploying %s to %s: %w", s.key, p.cluster.Ref, err)
@@ -163,8 +165,9 @@ func (p *pass) deployRelease(ctx context.Context, s releaseStep) (changed bool, 
 			*entry = inventory.Release{
 				ReleaseKey: s.key, Chart: out.Chart, Version: out.Version, AppVersion: out.AppVersion, Icon: out.Icon,
 				RepoURL: release.RedactURL(s.chart.Ref.RepositoryURL), ValuesHash: out.ValuesHash,
-				ContentHash: s.hash, LastAppliedTime: now,
+				ContentHash: s.hash, LastAppliedTime: now, PatchesHash: s.chart.PostRenderHash,
 			}
+			remember(entry, s.chart)
 		}
 	})
 	return out.Action != release.Unchanged, err
@@ -172,7 +175,7 @@ func (p *pass) deployRelease(ctx context.Context, s releaseStep) (changed bool, 
 
 // uninstall does what helmChartAction Uninstall asks for.
 func (p *pass) uninstall(ctx context.Context, s releaseStep) (bool, error) {
-	if err := p.deployer.options.Charts.Uninstall(ctx, p.cluster.forRelease(), s.key.Namespace, s.key.Name); err != nil {
+	if err := p.deployer.options.Charts.Uninstall(ctx, p.cluster.forRelease(), s.key.Namespace, s.key.Name, s.chart.Settings.Uninstall); err != nil {
 		return false, fmt.Errorf("uninstalling %s from %s: %w", s.key, p.cluster.Ref, err)
 	}
 	if s.before == nil {
@@ -196,6 +199,7 @@ func (p *pass) unplan(ctx context.Context, s releaseStep) error {
 			entry.TakenFrom = nil
 		case s.before != nil:
 			*entry = *s.before
+			remember(entry, s.chart)
 		default:
 			dropRelease(r, s.key)
 		}

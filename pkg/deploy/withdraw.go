@@ -172,7 +172,7 @@ func (c *clearance) removeRelease(ctx context.Context, entry inventory.Release) 
 		return err
 	}
 	if c.behavior == WithdrawPolicies {
-		err := c.deployer.options.Charts.Uninstall(ctx, c.remover.cluster.forRelease(), entry.Namespace, entry.Name)
+		err := c.deployer.options.Charts.Uninstall(ctx, c.remover.cluster.forRelease(), entry.Namespace, entry.Name, remembered(entry))
 		if err != nil {
 			return fmt.Errorf("uninstalling %s from %s: %w", entry.ReleaseKey, c.remover.cluster.Ref, err)
 		}

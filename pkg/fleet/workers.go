@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 
 	"k8s.io/klog/v2"
@@ -26,8 +27,8 @@ type WorkersOptions struct {
 // Workers do the I/O with clusters that reconcilers must not block on. Each
 // cluster has a queue and a worker of its own: jobs for one cluster run one
 // after another, in the order in which they were submitted, and a job that
-// hangs holds up nothing but its own cluster's. A worker lives while there is
-// work for it.
+// hangs holds up nothing but its own cluster's. One that only waits lets the
+// others go on with StepAside. A worker lives while there is work for it.
 type Workers struct {
 	length int
 
@@ -43,6 +44,10 @@ type queue struct {
 	keys    []string // waiting, in order
 	jobs    map[string]func(context.Context)
 	working bool
+	// running are the jobs that have begun and not ended, by their keys: no other
+	// job with such a key begins. aside counts those of them that stepped aside.
+	running map[string]*place
+	aside   int
 }
 
 // NewWorkers returns workers that start with Run.
@@ -100,7 +105,7 @@ func (w *Workers) Submit(ref Ref, key string, job func(ctx context.Context)) boo
 	}
 	q := w.queues[ref]
 	if q == nil {
-		q = &queue{jobs: map[string]func(context.Context){}}
+		q = &queue{jobs: map[string]func(context.Context){}, running: map[string]*place{}}
 		w.queues[ref] = q
 	}
 	if _, waiting := q.jobs[key]; !waiting {
@@ -110,6 +115,9 @@ func (w *Workers) Submit(ref Ref, key string, job func(ctx context.Context)) boo
 		q.keys = append(q.keys, key)
 	}
 	q.jobs[key] = job
+	if p := q.running[key]; p != nil {
+		p.supersede()
+	}
 	if w.ctx != nil {
 		w.employ(ref, q)
 	}
@@ -124,37 +132,55 @@ func (w *Workers) employ(ref Ref, q *queue) {
 	}
 }
 
-// work runs jobs until there are none.
+// work runs jobs until none can begin, or until another worker has taken the
+// place that its job gave up.
 func (w *Workers) work(ref Ref, q *queue) {
-	for key, job := w.next(ref, q); job != nil; key, job = w.next(ref, q) {
-		w.do(ref, key, job)
+	for {
+		p, job := w.next(ref, q)
+		if job == nil {
+			return
+		}
+		w.do(context.WithValue(w.ctx, placeKey{}, p), ref, p.key, job)
+		if !w.end(p) {
+			return
+		}
 	}
 }
 
-// next takes the oldest job off the queue; nil ends the worker.
-func (w *Workers) next(ref Ref, q *queue) (string, func(context.Context)) {
+// next takes the oldest job that may begin off the queue; nil ends the worker.
+func (w *Workers) next(ref Ref, q *queue) (*place, func(context.Context)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ended || w.ctx.Err() != nil {
-		return "", nil
+		return nil, nil
 	}
-	if len(q.keys) == 0 {
-		delete(w.queues, ref)
-		return "", nil
+	i := q.runnable()
+	if i < 0 {
+		q.working = false
+		if len(q.keys)+len(q.running) == 0 {
+			delete(w.queues, ref)
+		}
+		return nil, nil
 	}
-	key := q.keys[0]
-	q.keys = q.keys[1:]
-	job := q.jobs[key]
-	delete(q.jobs, key)
-	return key, job
+	p := newPlace(w, ref, q, q.keys[i])
+	q.keys = slices.Delete(q.keys, i, i+1)
+	job := q.jobs[p.key]
+	delete(q.jobs, p.key)
+	q.running[p.key] = p
+	return p, job
 }
 
-func (w *Workers) do(ref Ref, key string, job func(context.Context)) {
+// runnable is the index of the oldest key whose job may begin, or -1.
+func (q *queue) runnable() int {
+	return slices.IndexFunc(q.keys, func(key string) bool { return q.running[key] == nil })
+}
+
+func (w *Workers) do(ctx context.Context, ref Ref, key string, job func(context.Context)) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			klog.FromContext(w.ctx).Error(fmt.Errorf("panic: %v", cause), "A job for a cluster panicked",
 				"cluster", ref.String(), "key", key, "stack", string(debug.Stack()))
 		}
 	}()
-	job(w.ctx)
+	job(ctx)
 }

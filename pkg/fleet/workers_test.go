@@ -270,3 +270,108 @@ func TestWorkersLoseNothing(t *testing.T) {
 		}
 	})
 }
+
+func TestWorkersJobsThatStepAsideDelayNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, _ := startWorkers(t, WorkersOptions{})
+		var j journal
+		waits := func(name string, wait time.Duration) func(context.Context) {
+			return func(ctx context.Context) {
+				StepAside(ctx)
+				StepAside(ctx)
+				time.Sleep(wait)
+				j.write("%s", name)
+			}
+		}
+		w.Submit(ref("a"), "slow", waits("slow", time.Minute))
+		w.Submit(ref("a"), "slower", waits("slower", 2*time.Minute))
+		for i := range 3 {
+			w.Submit(ref("a"), fmt.Sprint(i), func(context.Context) { j.write("%d", i) })
+		}
+		synctest.Wait()
+		if diff := cmp.Diff([]string{"0", "1", "2"}, j.read()); diff != "" {
+			t.Errorf("beside those that wait (-want +got):\n%s", diff)
+		}
+		// The same key waits for its own job, and for no other.
+		w.Submit(ref("a"), "slow", func(context.Context) { j.write("again") })
+		synctest.Wait()
+		if got := j.read(); len(got) != 3 {
+			t.Errorf("two jobs with one key at a time: %v", got)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if diff := cmp.Diff([]string{"0", "1", "2", "slow", "again"}, j.read()); diff != "" {
+			t.Errorf("after a minute (-want +got):\n%s", diff)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if len(w.queues) != 0 || len(j.read()) != 6 {
+			t.Errorf("%d queues are left after %v", len(w.queues), j.read())
+		}
+	})
+}
+
+func TestWorkersBoundWhoIsAside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, _ := startWorkers(t, WorkersOptions{})
+		release := make(chan struct{})
+		var j journal
+		for i := range maxAside + 5 {
+			w.Submit(ref("a"), fmt.Sprint(i), func(ctx context.Context) {
+				j.write("begun")
+				StepAside(ctx)
+				<-release
+			})
+		}
+		synctest.Wait()
+		if got := len(j.read()); got != maxAside+1 {
+			t.Errorf("%d jobs are at work, want %d aside and one", got, maxAside)
+		}
+		close(release)
+		synctest.Wait()
+		if got := len(j.read()); got != maxAside+5 {
+			t.Errorf("%d jobs ran", got)
+		}
+	})
+}
+
+// A wait need not last when a newer job with its key is queued; nothing else ends it.
+func TestWorkersSupersedeWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, _ := startWorkers(t, WorkersOptions{})
+		var j journal
+		w.Submit(ref("a"), "x", func(ctx context.Context) {
+			waiting, cancel := UntilSuperseded(ctx)
+			defer cancel()
+			StepAside(ctx)
+			<-waiting.Done()
+			j.write("%t %t", errors.Is(context.Cause(waiting), ErrSuperseded), ctx.Err() == nil)
+			again, cancel := UntilSuperseded(ctx)
+			defer cancel()
+			<-again.Done()
+		})
+		synctest.Wait()
+		w.Submit(ref("a"), "y", func(context.Context) { j.write("y") })
+		w.Submit(ref("b"), "x", func(context.Context) { j.write("b") })
+		synctest.Wait()
+		if got := j.read(); len(got) != 2 {
+			t.Errorf("others' jobs have ended it: %v", got)
+		}
+		w.Submit(ref("a"), "x", func(context.Context) { j.write("newer") })
+		synctest.Wait()
+		if diff := cmp.Diff([]string{"true true", "newer"}, j.read()[2:]); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestOutsideOfAJob(t *testing.T) {
+	StepAside(t.Context())
+	ctx, cancel := UntilSuperseded(t.Context())
+	cancel()
+	if ctx.Err() != nil {
+		t.Error("it ends without having been superseded")
+	}
+}

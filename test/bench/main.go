@@ -34,6 +34,7 @@ func benchmarks() []benchmark {
 	return []benchmark{
 		{"G1", "a selection is read, directly and through the host, while statuses change", measureSelectionReads},
 		{"G2", "a cluster fails; when its work runs on another one", measureFailover},
+		{"G4", "charts are installed on a real cluster; how many releases in a second", measureReleases},
 		{"G5", "what a registered and probed cluster costs in memory and in etcd", measureFootprint},
 		{"G7", "the server restarts, or a leader of several ends; when it answers, and when another one works", measureRestarts},
 		{"HA", "replicas are restarted and killed, and certificates rotated, under load; what fails", measureAvailability},

@@ -49,6 +49,16 @@ func (m *Measure) AtMost(key string, figure, goal float64, decimals int) *Measur
 	return m
 }
 
+// AtLeast adds a figure with a goal that it has to reach.
+func (m *Measure) AtLeast(key string, figure, goal float64, decimals int) *Measure {
+	m.Number(key, figure, decimals)
+	m.goals = append(m.goals, value{"goal_" + key, strconv.FormatFloat(goal, 'f', -1, 64)})
+	if !(figure >= goal) {
+		m.missed = true
+	}
+	return m
+}
+
 // Met reports whether all goals are met.
 func (m *Measure) Met() bool { return !m.missed }
 

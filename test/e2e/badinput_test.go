@@ -202,8 +202,9 @@ func TestUnsupportedFieldsAreRefused(t *testing.T) {
 		{"elsewhere", both, "", policy("deploymentType: Elsewhere"), "spec.policyRefs[0].deploymentType", "Local"},
 		{"order", both, "", "featureOrder: [Helm, Helm]", "spec.featureOrder[1]", "Helm"},
 		{"values from", both, "", chart("valuesFrom: [{kind: Bucket, name: a}]"), "spec.helmCharts[0].valuesFrom[0].kind", "ConfigMap"},
-		{"atomic", both, "", chart("options: {atomic: true}"), "spec.helmCharts[0].options.atomic", "tried again"},
-		{"ownership", both, "", chart("options: {upgradeOptions: {takeOwnership: true}}"), "spec.helmCharts[0].options.upgradeOptions.takeOwnership", "conflict"},
+		{"timeout of a release", both, "", chart("options: {timeout: -1s}"), "spec.helmCharts[0].options.timeout", "negative"},
+		{"label of a release", both, "", chart("options: {labels: {owner: me}}"), "spec.helmCharts[0].options.labels[owner]", "found"},
+		{"propagation", both, "", chart("options: {uninstallOptions: {deletionPropagation: all}}"), "spec.helmCharts[0].options.uninstallOptions.deletionPropagation", "orphan"},
 	})
 }
 

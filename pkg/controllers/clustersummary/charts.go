@@ -60,6 +60,9 @@ func (b *requestBuilder) chart(ctx context.Context, index int, in *configv1beta1
 	if !b.changes.Empty() {
 		out.PostRender, out.PostRenderHash = b.postRender, b.changes.Hash()
 	}
+	if err := b.setOptions(ctx, fmt.Sprintf("helmCharts[%d].options", index), in, &out); err != nil {
+		return out, err
+	}
 	return out, b.addValues(ctx, index, in.ValuesFrom, &out)
 }
 

@@ -207,8 +207,10 @@ func (r *Reconciler) keepWithdrawing(ctx context.Context, summary *configv1beta1
 			if err != nil {
 				return reconcile.Result{}, err
 			}
-			retry = 0
-			if !r.submit(ctx, clusterref.OfSummary(summary), client.ObjectKeyFromObject(summary), print) {
+			if retry, err = r.awaitHeirs(ctx, summary, cluster); err != nil {
+				return reconcile.Result{}, err
+			}
+			if retry == 0 && !r.submit(ctx, clusterref.OfSummary(summary), client.ObjectKeyFromObject(summary), print) {
 				retry = queueRetry
 			}
 		}

@@ -87,6 +87,8 @@ type remembered struct {
 	// a reconciliation in between would only queue the same again.
 	active  string
 	sources []sourceRef
+	// leaving is when the summary's withdrawal was first due, zero before.
+	leaving time.Time
 }
 
 func newMemory() *memory {

@@ -19,6 +19,7 @@ import (
 	"github.com/muster-project/muster/pkg/controllers/reach"
 	"github.com/muster-project/muster/pkg/deploy"
 	"github.com/muster-project/muster/pkg/deploy/release"
+	"github.com/muster-project/muster/pkg/fleet"
 	"github.com/muster-project/muster/pkg/render"
 	"github.com/muster-project/muster/pkg/render/remote"
 )
@@ -138,11 +139,10 @@ func writeReleases(status *configv1beta1.ClusterSummaryStatus, last *outcome) {
 		return
 	}
 	status.HelmReleaseSummaries = nil
+	failures := releaseFailures(last.result.Features[deploy.Helm].Err)
 	for _, r := range last.result.Record.Releases {
-		status.HelmReleaseSummaries = append(status.HelmReleaseSummaries, configv1beta1.HelmChartSummary{
-			ReleaseName: r.Name, ReleaseNamespace: r.Namespace, Status: configv1beta1.HelmChartStatusManaging,
-			ChartName: r.Chart, ChartVersion: r.Version, RepoURL: r.RepoURL, ValuesHash: []byte(r.ValuesHash),
-		})
+		status.HelmReleaseSummaries = append(status.HelmReleaseSummaries, releaseSummary(r, failures[r.ReleaseKey]))
+		delete(failures, r.ReleaseKey)
 	}
 	for _, wanted := range last.result.Record.WantedReleases {
 		summary := configv1beta1.HelmChartSummary{
@@ -152,7 +152,9 @@ func writeReleases(status *configv1beta1.ClusterSummaryStatus, last *outcome) {
 			summary.ConflictMessage = bounded(conflict.Error())
 		}
 		status.HelmReleaseSummaries = append(status.HelmReleaseSummaries, summary)
+		delete(failures, wanted)
 	}
+	status.HelmReleaseSummaries = append(status.HelmReleaseSummaries, missingReleases(failures)...)
 }
 
 // conflictOver finds the conflict over one object or release among all that went
@@ -269,7 +271,7 @@ func reasonOf(err error) string {
 	switch {
 	case errors.As(err, &lost):
 		return configv1beta1.ReasonRevisionLost
-	case errors.As(err, &pending), errors.As(err, &conflict) && conflict.Temporary:
+	case errors.As(err, &pending), errors.As(err, &conflict) && conflict.Temporary, errors.Is(err, fleet.ErrSuperseded):
 		return configv1beta1.ReasonProvisioning
 	case errors.As(err, &conflict):
 		return configv1beta1.ReasonConflict

@@ -19,6 +19,7 @@ import (
 	"github.com/muster-project/muster/pkg/deploy/inventory"
 	"github.com/muster-project/muster/pkg/deploy/release"
 	"github.com/muster-project/muster/pkg/deploy/revision"
+	"github.com/muster-project/muster/pkg/fleet"
 	"github.com/muster-project/muster/pkg/render"
 )
 
@@ -69,6 +70,7 @@ func TestReadySaysWhatIsWrong(t *testing.T) {
 		{"a change is being deployed", deployed(), verdictWork, "False/Provisioning"},
 		{"another profile has it", failedResources(fmt.Errorf("x: %w", conflict)), verdictRetryLater, "False/Conflict"},
 		{"another profile is letting go of it", failedResources(passing), verdictRetryLater, "False/Provisioning"},
+		{"the profile has changed meanwhile", failedResources(fmt.Errorf("waiting: %w", fleet.ErrSuperseded)), verdictWork, "False/Provisioning"},
 		{"something pruned is not gone yet", &outcome{result: deploy.Result{Err: &deploy.PendingError{}}}, verdictRetryLater, "False/Provisioning"},
 		{"a source is missing", failedResources(&SourceError{Kind: "ConfigMap", Err: errors.New("does not exist")}), verdictRetryLater, "False/SourceMissing"},
 		{"a source is broken", failedResources(&render.SourceError{Err: errors.New("no YAML")}), verdictRetryLater, "False/SourceInvalid"},

@@ -182,6 +182,33 @@ type Release struct {
 	LastAppliedTime metav1.Time `json:"lastAppliedTime,omitzero"`
 	// TakenFrom is as with Object.
 	TakenFrom *OwnerKey `json:"takenFrom,omitempty"`
+
+	// RepositoryName is what the profile calls the repository.
+	RepositoryName string `json:"repositoryName,omitempty"`
+	// PatchesHash is of what was changed in what the chart renders.
+	PatchesHash string `json:"patchesHash,omitempty"`
+	// Credentials names the Secret with which the repository is read.
+	Credentials *SecretReference `json:"credentials,omitempty"`
+	// Uninstall says how the release is to be uninstalled, which has to be known
+	// also when the profile is gone; nil if it says nothing of it.
+	Uninstall *Uninstall `json:"uninstall,omitempty"`
+}
+
+// SecretReference names a Secret of the host.
+type SecretReference struct {
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+}
+
+// Uninstall says how a release is uninstalled.
+type Uninstall struct {
+	DisableHooks bool `json:"disableHooks,omitempty"`
+	// KeepHistory keeps the revisions of the release.
+	KeepHistory bool `json:"keepHistory,omitempty"`
+	// DeletionPropagation is orphan, foreground, background or empty.
+	DeletionPropagation string `json:"deletionPropagation,omitempty"`
+	// Timeout bounds each wait for a hook, zero for the default.
+	Timeout metav1.Duration `json:"timeout,omitzero"`
 }
 
 // Record is what one profile has on one cluster.

@@ -30,6 +30,9 @@ type ChartRef struct {
 	// Version is a version ("3.3.3", "v3.3.3"), a constraint ("~3.3"), or empty
 	// for the newest stable one.
 	Version string
+	// DependencyUpdate loads charts that this one depends on and does not hold.
+	// They have to be whole.
+	DependencyUpdate bool
 }
 
 // String returns "chart version from repository".
@@ -55,6 +58,8 @@ type Chart struct {
 	Digest string
 
 	archive []byte
+	// dependencies are charts that are not in the archive.
+	dependencies []*Chart
 }
 
 // LoadChart returns the chart that ref names: from memory where the repository
@@ -68,6 +73,9 @@ func (m *Manager) LoadChart(ctx context.Context, ref ChartRef) (*Chart, error) {
 	loaded, err := newChart(archive, ref)
 	if err != nil {
 		return nil, refError(ctx, ref, &fault{Invalid, err})
+	}
+	if ref.DependencyUpdate {
+		return m.complete(ctx, loaded)
 	}
 	return loaded, nil
 }
@@ -97,7 +105,7 @@ func newChart(archive []byte, ref ChartRef) (*Chart, error) {
 	default:
 		return nil, fmt.Errorf("its type is %q, only application charts can be installed", parsed.Metadata.Type)
 	}
-	if err := action.CheckDependencies(parsed, parsed.Metadata.Dependencies); err != nil {
+	if err := action.CheckDependencies(parsed, parsed.Metadata.Dependencies); err != nil && !ref.DependencyUpdate {
 		return nil, fmt.Errorf("the archive is not complete: %w", err)
 	}
 	c.Name, c.Version, c.AppVersion, c.Icon = parsed.Name(), parsed.Metadata.Version, parsed.AppVersion(), parsed.Metadata.Icon
@@ -113,7 +121,7 @@ func (c *Chart) parse() (*chart.Chart, error) {
 	if err := parsed.Validate(); err != nil {
 		return nil, fmt.Errorf("not a valid chart: %w", err)
 	}
-	return parsed, nil
+	return parsed, c.addDependencies(parsed)
 }
 
 func digestOf(data []byte) string {

@@ -33,14 +33,14 @@ const (
 
 // target is what a release should be.
 type target struct {
-	chart, version, valuesHash, postRenderHash string
+	chart, version, valuesHash, postRenderHash, optionsHash string
 }
 
 func (t target) isAt(r *helmrelease.Release) bool {
 	if r.Chart == nil || r.Chart.Metadata == nil || r.Chart.Metadata.Name != t.chart || r.Chart.Metadata.Version != t.version {
 		return false
 	}
-	if r.Labels[postRenderLabel] != t.postRenderHash {
+	if r.Labels[postRenderLabel] != t.postRenderHash || r.Labels[optionsLabel] != t.optionsHash {
 		return false
 	}
 	hash, err := hashValues(r.Config)
@@ -51,8 +51,10 @@ func (t target) isAt(r *helmrelease.Release) bool {
 // repairs what a process that was killed has left: abandon says that the newest
 // revision is pending and has to be marked as failed first, or Helm would wait
 // for ever for whoever began it. Nobody else did: calls for one release don't
-// overlap, and a term ends with all of its requests.
-func decide(history []*helmrelease.Release, to target) (do step, abandon bool) {
+// overlap, and a term ends with all of its requests. A release that never worked is
+// uninstalled when recoverAfter attempts to install it have failed, if that is not
+// zero: something of the attempts may be what is in the way.
+func decide(history []*helmrelease.Release, to target, recoverAfter int) (do step, abandon bool) {
 	if len(history) == 0 {
 		return stepInstall, false
 	}
@@ -70,11 +72,22 @@ func decide(history []*helmrelease.Release, to target) (do step, abandon bool) {
 		return stepReinstall, false
 	case worked:
 		return stepUpgrade, status.IsPending()
-	case to.isAt(last):
+	case to.isAt(last) && (recoverAfter <= 0 || attempts(history) < recoverAfter):
 		// What the failed attempt made is what this one makes: it is adopted.
 		return stepInstall, status.IsPending()
 	}
 	return stepReinstall, false
+}
+
+// attempts counts the last revisions that were begun and came to no end, those that
+// were forgotten meanwhile too.
+func attempts(history []*helmrelease.Release) int {
+	for i, r := range slices.Backward(history) {
+		if !isUnfinished(r) {
+			return history[len(history)-1].Version - history[i].Version
+		}
+	}
+	return history[len(history)-1].Version
 }
 
 // readHistory returns the revisions of a release, oldest first; none is no error.

@@ -30,26 +30,32 @@ func TestDecide(t *testing.T) {
 		history history
 		want    step
 		abandon bool
+		// recoverAfter is zero where nothing is said of it.
+		recoverAfter int
 	}{
-		"none":                    {nil, stepInstall, false},
-		"as wanted":               {history{revision(1, helmrelease.StatusDeployed, same)}, stepNone, false},
-		"another version":         {history{revision(1, helmrelease.StatusDeployed, other)}, stepUpgrade, false},
-		"uninstalled, kept":       {history{revision(1, helmrelease.StatusUninstalled, same)}, stepInstall, false},
-		"half uninstalled":        {history{revision(1, helmrelease.StatusUninstalling, same)}, stepReinstall, false},
-		"a failed upgrade":        {history{revision(1, helmrelease.StatusDeployed, other), revision(2, helmrelease.StatusFailed, same)}, stepUpgrade, false},
-		"an upgrade left pending": {history{revision(1, helmrelease.StatusDeployed, other), revision(2, helmrelease.StatusPendingUpgrade, same)}, stepUpgrade, true},
+		"none":                    {nil, stepInstall, false, 0},
+		"as wanted":               {history{revision(1, helmrelease.StatusDeployed, same)}, stepNone, false, 0},
+		"another version":         {history{revision(1, helmrelease.StatusDeployed, other)}, stepUpgrade, false, 0},
+		"uninstalled, kept":       {history{revision(1, helmrelease.StatusUninstalled, same)}, stepInstall, false, 0},
+		"half uninstalled":        {history{revision(1, helmrelease.StatusUninstalling, same)}, stepReinstall, false, 0},
+		"a failed upgrade":        {history{revision(1, helmrelease.StatusDeployed, other), revision(2, helmrelease.StatusFailed, same)}, stepUpgrade, false, 0},
+		"an upgrade left pending": {history{revision(1, helmrelease.StatusDeployed, other), revision(2, helmrelease.StatusPendingUpgrade, same)}, stepUpgrade, true, 0},
 		"died between marking one as superseded and the other as deployed": {
-			history{revision(1, helmrelease.StatusSuperseded, other), revision(2, helmrelease.StatusPendingUpgrade, same)}, stepUpgrade, true},
-		"a rollback left pending":                {history{revision(1, helmrelease.StatusSuperseded, other), revision(2, helmrelease.StatusDeployed, other), revision(3, helmrelease.StatusPendingRollback, other)}, stepUpgrade, true},
-		"a failed install":                       {history{revision(1, helmrelease.StatusFailed, same)}, stepInstall, false},
-		"a failed install of another version":    {history{revision(1, helmrelease.StatusFailed, other)}, stepReinstall, false},
-		"an install left pending":                {history{revision(1, helmrelease.StatusPendingInstall, same)}, stepInstall, true},
-		"an install of another one left pending": {history{revision(1, helmrelease.StatusPendingInstall, other)}, stepReinstall, false},
-		"two failed installs":                    {history{revision(1, helmrelease.StatusFailed, same), revision(2, helmrelease.StatusPendingInstall, same)}, stepInstall, true},
+			history{revision(1, helmrelease.StatusSuperseded, other), revision(2, helmrelease.StatusPendingUpgrade, same)}, stepUpgrade, true, 0},
+		"a rollback left pending":                {history{revision(1, helmrelease.StatusSuperseded, other), revision(2, helmrelease.StatusDeployed, other), revision(3, helmrelease.StatusPendingRollback, other)}, stepUpgrade, true, 0},
+		"a failed install":                       {history{revision(1, helmrelease.StatusFailed, same)}, stepInstall, false, 0},
+		"a failed install of another version":    {history{revision(1, helmrelease.StatusFailed, other)}, stepReinstall, false, 0},
+		"an install left pending":                {history{revision(1, helmrelease.StatusPendingInstall, same)}, stepInstall, true, 0},
+		"an install of another one left pending": {history{revision(1, helmrelease.StatusPendingInstall, other)}, stepReinstall, false, 0},
+		"fewer failures than allowed":            {history{revision(1, helmrelease.StatusFailed, same), revision(2, helmrelease.StatusFailed, same)}, stepInstall, false, 3},
+		"as many failures as allowed":            {history{revision(1, helmrelease.StatusFailed, same), revision(3, helmrelease.StatusPendingInstall, same)}, stepReinstall, false, 3},
+		"failures since it was uninstalled":      {history{revision(7, helmrelease.StatusUninstalled, same), revision(9, helmrelease.StatusFailed, same)}, stepInstall, false, 3},
+		"what worked is never uninstalled":       {history{revision(1, helmrelease.StatusDeployed, other), revision(9, helmrelease.StatusFailed, same)}, stepUpgrade, false, 3},
+		"two failed installs":                    {history{revision(1, helmrelease.StatusFailed, same), revision(2, helmrelease.StatusPendingInstall, same)}, stepInstall, true, 0},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got, abandon := decide(tc.history, wanted); got != tc.want || abandon != tc.abandon {
+			if got, abandon := decide(tc.history, wanted, tc.recoverAfter); got != tc.want || abandon != tc.abandon {
 				t.Errorf("got %s, abandon %v", got, abandon)
 			}
 		})
@@ -66,7 +72,7 @@ func TestDecideNeverTrustsWhatIsNotDeployed(t *testing.T) {
 		for i := range rapid.IntRange(0, 4).Draw(rt, "revisions") {
 			history = append(history, revision(i+1, rapid.SampledFrom(statuses).Draw(rt, "status"), rapid.SampledFrom([]string{"1.2.0", "1.1.0"}).Draw(rt, "version")))
 		}
-		do, abandon := decide(history, wanted)
+		do, abandon := decide(history, wanted, 0)
 		if do == stepNone {
 			last := history[len(history)-1]
 			if last.Info.Status != helmrelease.StatusDeployed || !wanted.isAt(last) {

@@ -5,6 +5,7 @@ package release
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"helm.sh/helm/v3/pkg/kube"
+	helmrelease "helm.sh/helm/v3/pkg/release"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -23,6 +25,7 @@ import (
 	"k8s.io/client-go/discovery/cached/memory"
 	fakediscovery "k8s.io/client-go/discovery/fake"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	clienttesting "k8s.io/client-go/testing"
 )
@@ -72,7 +75,11 @@ func (r *replies) RoundTrip(req *http.Request) (*http.Response, error) {
 	r.texts = r.texts[1:]
 	code := 200
 	if strings.Contains(text, `"kind":"Status"`) {
-		code = 404
+		var status metav1.Status
+		if err := json.Unmarshal([]byte(text), &status); err != nil {
+			return nil, err
+		}
+		code = int(status.Code)
 	}
 	return &http.Response{StatusCode: code, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(text))}, nil
 }
@@ -95,7 +102,8 @@ func newClientOver(t testing.TB, ctx context.Context, wire http.RoundTripper, se
 	helmClient := kube.New(getter)
 	helmClient.Namespace = "apps"
 	return &client{
-		Client: helmClient, ctx: ctx, dynamic: dynamic.NewForConfigOrDie(getter.config), discovery: discovery, mapper: freshMapper{cluster.Mapper},
+		Client: helmClient, ctx: ctx, dynamic: dynamic.NewForConfigOrDie(getter.config), clientset: kubernetes.NewForConfigOrDie(getter.config),
+		discovery: discovery, mapper: freshMapper{cluster.Mapper}, validates: func() bool { return false }, release: &helmrelease.Release{Name: "web", Namespace: "apps"},
 	}
 }
 

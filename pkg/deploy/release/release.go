@@ -16,8 +16,11 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
+
+	"github.com/muster-project/muster/pkg/render/memo"
 )
 
 // Release is what should be deployed.
@@ -27,8 +30,8 @@ type Release struct {
 	Chart     *Chart
 	// Values override the chart's own. They are not written to.
 	Values map[string]any
-	// PostRender changes the manifests that the chart renders, hooks excepted;
-	// nil changes nothing.
+	// PostRender changes the manifests that the chart renders, hooks only if the
+	// settings say so; nil changes nothing.
 	PostRender func(manifests []byte) ([]byte, error)
 	// PostRenderHash is of what PostRender does, at most 63 letters and digits,
 	// empty without one. A release whose hash is another one is upgraded.
@@ -36,6 +39,11 @@ type Release struct {
 	// Sensitive are strings that no error or log may carry, values that came
 	// from Secrets above all. Short ones (under four bytes) are not masked.
 	Sensitive []string
+	// Settings say how Helm deploys it.
+	Settings Settings
+	// OwnerOf says of which profile's manifests an object is, "" for none. Settings
+	// that take objects over need it: those of a profile are not taken.
+	OwnerOf func(metav1.Object) string
 }
 
 // Cluster is how a managed cluster is reached. All parts go through the same
@@ -89,9 +97,11 @@ type Options struct {
 	// IndexTTL is how long what a repository said of a chart is used without
 	// asking again, 1 min if zero.
 	IndexTTL time.Duration
-	// Timeout bounds each wait of Helm for a hook or a CRD, 5 min if zero.
+	// Timeout bounds each wait of Helm for a hook or a CRD, 5 min if zero, where a
+	// release's settings don't.
 	Timeout time.Duration
-	// MaxHistory is how many revisions of a release are kept, 2 if zero.
+	// MaxHistory is how many revisions of a release are kept, 2 if zero, where its
+	// settings don't say.
 	MaxHistory int
 }
 
@@ -113,13 +123,18 @@ func (o Options) withDefaults() Options {
 type Manager struct {
 	options    Options
 	repository *repository
-	begin      beginFunc
+	// served is what clusters serve, by the client that is shared by all who ask one.
+	served *memo.Cache[discovery.CachedDiscoveryInterface, served]
+	begin  beginFunc
 }
 
 // NewManager returns a Manager.
 func NewManager(options Options) *Manager {
 	options = options.withDefaults()
-	m := &Manager{options: options, repository: newRepository(options)}
+	m := &Manager{
+		options: options, repository: newRepository(options),
+		served: memo.NewCache[discovery.CachedDiscoveryInterface, served](knownClusters),
+	}
 	m.begin = m.beginOnCluster
 	return m
 }

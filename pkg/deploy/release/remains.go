@@ -52,6 +52,54 @@ func (c *client) Update(original, target kube.ResourceList, force bool) (*kube.R
 	return c.Client.Update(original, target, force)
 }
 
+// mayTake implements remains. Where any object may be taken over, it refuses those of
+// profiles: an object has one owner, and that one would take it back.
+func (c *client) mayTake(manifest string) error {
+	if c.ownerOf == nil {
+		return nil
+	}
+	target, err := c.Build(strings.NewReader(manifest), false)
+	if err != nil {
+		return err
+	}
+	for _, info := range target {
+		found, err := c.of(info).Get(c.ctx, info.Name, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err):
+			continue
+		case err != nil:
+			return fmt.Errorf("looking for an owner of %s: %w", describe(info), err)
+		}
+		if owner := c.ownerOf(found); owner != "" && !isOf(found, c.release) {
+			return fmt.Errorf("%s is deployed by %s, and takeOwnership takes nothing from profiles: remove it from one of the two", describe(info), owner)
+		}
+	}
+	return nil
+}
+
+// withoutOthers leaves out of what is about to be deleted what another release has taken
+// over since. Helm would delete it all the same.
+func (c *client) withoutOthers(resources kube.ResourceList) (kube.ResourceList, error) {
+	var own kube.ResourceList
+	for _, info := range resources {
+		found, err := c.of(info).Get(c.ctx, info.Name, metav1.GetOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return nil, fmt.Errorf("looking for an owner of %s: %w", describe(info), err)
+		}
+		if err == nil && isOfAnother(found, c.release) {
+			continue
+		}
+		own = append(own, info)
+	}
+	return own, nil
+}
+
+// isOfAnother reports whether an object is marked as another release's.
+func isOfAnother(found *unstructured.Unstructured, release *helmrelease.Release) bool {
+	_, marked := found.GetAnnotations()["meta.helm.sh/release-name"]
+	return marked && found.GetLabels()["app.kubernetes.io/managed-by"] == "Helm" && !isOf(found, release)
+}
+
 // sweep implements remains. Only what says that it is the release's is deleted,
 // and what is to be kept is kept.
 func (c *client) sweep(release *helmrelease.Release, manifests []string, kept string) error {
@@ -109,10 +157,7 @@ func (c *client) clear(hook *helmrelease.Hook, timeout time.Duration) error {
 
 // deleteIf deletes the very object that it has looked at.
 func (c *client) deleteIf(info *resource.Info, decide func(*unstructured.Unstructured) bool) error {
-	var objects dynamic.ResourceInterface = c.dynamic.Resource(info.Mapping.Resource)
-	if info.Namespaced() {
-		objects = c.dynamic.Resource(info.Mapping.Resource).Namespace(info.Namespace)
-	}
+	objects := c.of(info)
 	found, err := objects.Get(c.ctx, info.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil
@@ -128,4 +173,12 @@ func (c *client) deleteIf(info *resource.Info, decide func(*unstructured.Unstruc
 		return nil
 	}
 	return err
+}
+
+// of is the client for an object's kind and namespace.
+func (c *client) of(info *resource.Info) dynamic.ResourceInterface {
+	if info.Namespaced() {
+		return c.dynamic.Resource(info.Mapping.Resource).Namespace(info.Namespace)
+	}
+	return c.dynamic.Resource(info.Mapping.Resource)
 }

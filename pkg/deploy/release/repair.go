@@ -17,8 +17,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// remains are what attempts have left in a cluster that came to no end. Helm
-// looks at the last revision that worked and at the one that it makes, and at
+// remains are what is in a cluster already: above all what attempts have left that came
+// to no end. Helm looks at the last revision that worked and at the one that it makes, and at
 // nothing that was between them.
 type remains interface {
 	// consider has the next update take back what these manifests, and neither
@@ -29,6 +29,8 @@ type remains interface {
 	sweep(release *helmrelease.Release, manifests []string, kept string) error
 	// clear deletes what a hook has made since it was last started.
 	clear(hook *helmrelease.Hook, timeout time.Duration) error
+	// mayTake refuses a manifest with objects that are somebody's who keeps them.
+	mayTake(manifest string) error
 }
 
 // isUnfinished reports whether a revision was begun and came to no end: what it
@@ -45,12 +47,12 @@ func isUnfinished(r *helmrelease.Release) bool {
 // to abandon, if any. What is known of attempts that came to no end stays in the
 // history until one has come to its end: whoever is killed before that leaves it
 // to the next.
-func (op *operation) prepare(ctx context.Context, history []*helmrelease.Release, abandon bool, options Options) error {
+func (op *operation) prepare(ctx context.Context, history []*helmrelease.Release, abandon bool, timeout time.Duration, most int) error {
 	if len(history) == 0 {
 		return nil
 	}
 	last := history[len(history)-1]
-	if err := op.clearHooks(last, options.Timeout); err != nil {
+	if err := op.clearHooks(last, timeout); err != nil {
 		return err
 	}
 	if abandon {
@@ -58,7 +60,7 @@ func (op *operation) prepare(ctx context.Context, history []*helmrelease.Release
 			return err
 		}
 	}
-	for _, r := range redundant(history, options.MaxHistory) {
+	for _, r := range redundant(history, most) {
 		if _, err := op.helm.Releases.Delete(r.Name, r.Version); err != nil {
 			return fmt.Errorf("forgetting revision %d: %w", r.Version, err)
 		}

@@ -25,7 +25,11 @@ type fakeRemains struct {
 	swept      []string
 	cleared    []string
 	fail       error
+	// taken is the error for objects that may not be taken over.
+	taken error
 }
+
+func (f *fakeRemains) mayTake(string) error { return f.taken }
 
 func (f *fakeRemains) consider(manifests []string) { f.considered = manifests }
 
@@ -122,7 +126,7 @@ func TestUninstallSweepsWhatAnUpgradeHadNotDeleted(t *testing.T) {
 	first := manifestOf("web", "old")
 	b.leaveWith(1, helmrelease.StatusDeployed, "1.1.0", first)
 	b.leaveWith(2, helmrelease.StatusPendingUpgrade, "1.2.0", manifestOf("web", "new"), startedHook("migrate", "Job", helmrelease.HookSucceeded))
-	if err := b.manager.Uninstall(context.Background(), Cluster{}, "apps", "web"); err != nil {
+	if err := b.manager.Uninstall(context.Background(), Cluster{}, "apps", "web", UninstallSettings{}); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{first}, b.remains.swept); diff != "" {

@@ -68,6 +68,7 @@ func validateChart(chart *config.HelmChart, namespace string, path *field.Path) 
 	errs := chartTable.Validate(chart, path)
 	if chart.Options != nil {
 		errs = append(errs, helmOptionsTable.Validate(chart.Options, path.Child("options"))...)
+		errs = append(errs, validateHelmOptions(chart.Options, path.Child("options"))...)
 	}
 	errs = append(errs, oneOf(chart.HelmChartAction, chartActions, chartActions, path.Child("helmChartAction"))...)
 	errs = append(errs, validateRelease(chart, path)...)
@@ -206,6 +207,7 @@ func warningsOnCharts(charts []config.HelmChart, path *field.Path) []string {
 			warnings = append(warnings, fmt.Sprintf("%s: unset means the latest version, which changes without the profile",
 				path.Index(i).Child("chartVersion")))
 		}
+		warnings = append(warnings, warningsOnOptions(chart.Options, path.Index(i).Child("options"))...)
 	}
 	return warnings
 }

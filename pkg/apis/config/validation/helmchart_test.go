@@ -6,11 +6,8 @@ package validation
 import (
 	"strings"
 	"testing"
-	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	"k8s.io/utils/ptr"
 
 	"github.com/muster-project/muster/pkg/apis/config"
 	"github.com/muster-project/muster/pkg/apis/lib"
@@ -153,48 +150,6 @@ func TestValidateValues(t *testing.T) {
 			if len(errs) > 0 && strings.Contains(errs[0].Error(), "s3cret") {
 				t.Errorf("the error quotes the values: %v", errs[0])
 			}
-		})
-	}
-}
-
-// Options that have their defaults are as good as none; any other is refused.
-func TestValidateOptions(t *testing.T) {
-	defaults := func() *config.HelmOptions {
-		return &config.HelmOptions{
-			Timeout:        &metav1.Duration{Duration: 5 * time.Minute},
-			InstallOptions: config.HelmInstallOptions{CreateNamespace: ptr.To(true), Replace: ptr.To(true), RecoverAfterConsecutiveFailures: ptr.To[int32](5)},
-			UpgradeOptions: config.HelmUpgradeOptions{MaxHistory: ptr.To[int32](2)},
-		}
-	}
-	tests := map[string]struct {
-		change func(*config.HelmOptions)
-		path   string
-	}{
-		"defaults":            {func(*config.HelmOptions) {}, ""},
-		"nothing":             {func(o *config.HelmOptions) { *o = config.HelmOptions{} }, ""},
-		"background":          {func(o *config.HelmOptions) { o.UninstallOptions.DeletionPropagation = "background" }, ""},
-		"no labels":           {func(o *config.HelmOptions) { o.Labels = map[string]string{} }, ""},
-		"wait":                {func(o *config.HelmOptions) { o.Wait = true }, "wait"},
-		"timeout":             {func(o *config.HelmOptions) { o.Timeout.Duration = time.Minute }, "timeout"},
-		"no new namespace":    {func(o *config.HelmOptions) { o.InstallOptions.CreateNamespace = ptr.To(false) }, "installOptions.createNamespace"},
-		"no reuse":            {func(o *config.HelmOptions) { o.InstallOptions.Replace = ptr.To(false) }, "installOptions.replace"},
-		"no recovery":         {func(o *config.HelmOptions) { o.InstallOptions.RecoverAfterConsecutiveFailures = ptr.To[int32](0) }, "installOptions.recoverAfterConsecutiveFailures"},
-		"unlimited history":   {func(o *config.HelmOptions) { o.UpgradeOptions.MaxHistory = ptr.To[int32](0) }, "upgradeOptions.maxHistory"},
-		"labels":              {func(o *config.HelmOptions) { o.Labels = map[string]string{"a": "b"} }, "labels"},
-		"foreground":          {func(o *config.HelmOptions) { o.UninstallOptions.DeletionPropagation = "foreground" }, "uninstallOptions.deletionPropagation"},
-		"hooks of an upgrade": {func(o *config.HelmOptions) { o.UpgradeOptions.DisableHooks = true }, "upgradeOptions.disableHooks"},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			chart := validChart()
-			chart.Options = defaults()
-			tt.change(chart.Options)
-			errs := validateCharts([]config.HelmChart{chart}, "civo", field.NewPath("charts"))
-			if tt.path == "" {
-				expect(t, errs)
-				return
-			}
-			expect(t, errs, "charts[0].options."+tt.path+": Forbidden: not supported yet")
 		})
 	}
 }

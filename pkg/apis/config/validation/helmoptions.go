@@ -4,6 +4,14 @@
 package validation
 
 import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
 	"github.com/muster-project/muster/pkg/apis/config"
 	"github.com/muster-project/muster/pkg/apis/unsupported"
 )
@@ -15,67 +23,86 @@ func helmOption(path, reason string, value func(*config.HelmOptions) any, suppor
 }
 
 var helmOptionsTable = unsupported.Table[config.HelmOptions]{
-	helmOption("skipCRDs", "definitions in a chart are installed", func(o *config.HelmOptions) any { return o.SkipCRDs }),
-	helmOption("wait", "a release counts as deployed when it is applied", func(o *config.HelmOptions) any { return o.Wait }),
-	helmOption("waitForJobs", "a release counts as deployed when it is applied", func(o *config.HelmOptions) any { return o.WaitForJobs }),
-	helmOption("timeout", "an action may take five minutes", func(o *config.HelmOptions) any {
-		if o.Timeout == nil {
-			return nil
-		}
-		return o.Timeout.Duration
-	}, "5m0s"),
-	helmOption("dependencyUpdate", "a chart brings its dependencies with it", func(o *config.HelmOptions) any { return o.DependencyUpdate }),
-	helmOption("atomic", "an action that fails is tried again", func(o *config.HelmOptions) any { return o.Atomic }),
-	helmOption("disableHooks", "hooks run", func(o *config.HelmOptions) any { return o.DisableHooks }),
-	helmOption("disableOpenAPIValidation", "objects are validated", func(o *config.HelmOptions) any { return o.DisableOpenAPIValidation }),
-	helmOption("skipSchemaValidation", "values are validated", func(o *config.HelmOptions) any { return o.SkipSchemaValidation }),
-	helmOption("enableClientCache", "clients are kept as long as they are useful", func(o *config.HelmOptions) any { return o.EnableClientCache }),
-	helmOption("runTests", "tests of a chart do not run", func(o *config.HelmOptions) any { return o.RunTests }),
-	helmOption("labels", "a release has the labels that Muster knows it by", func(o *config.HelmOptions) any { return o.Labels }),
-	helmOption("description", "a release has the description that Helm gives it", func(o *config.HelmOptions) any { return o.Description }),
 	helmOption("passCredentialsAll", "repositories are read without credentials", func(o *config.HelmOptions) any { return o.PassCredentialsAll }),
-	helmOption("postRenderStrategy", "objects are applied as they are rendered", func(o *config.HelmOptions) any { return o.PostRenderStrategy }),
-	helmOption("installOptions.createNamespace", "the namespace of a release is created",
-		func(o *config.HelmOptions) any { return settingOf(o.InstallOptions.CreateNamespace) }, "true"),
-	helmOption("installOptions.replace", "the name of an uninstalled release is used again",
-		func(o *config.HelmOptions) any { return settingOf(o.InstallOptions.Replace) }, "true"),
-	helmOption("installOptions.disableHooks", "hooks run", func(o *config.HelmOptions) any { return o.InstallOptions.DisableHooks }),
-	helmOption("installOptions.takeOwnership", "an object that is another's is a conflict",
-		func(o *config.HelmOptions) any { return o.InstallOptions.TakeOwnership }),
-	helmOption("installOptions.recoverAfterConsecutiveFailures", "a release that fails is not uninstalled",
-		func(o *config.HelmOptions) any { return o.InstallOptions.RecoverAfterConsecutiveFailures }, "5"),
-	helmOption("upgradeOptions.force", "objects are changed, not replaced", func(o *config.HelmOptions) any { return o.UpgradeOptions.Force }),
-	helmOption("upgradeOptions.resetValues", "a release has the values of the profile alone",
-		func(o *config.HelmOptions) any { return o.UpgradeOptions.ResetValues }),
-	helmOption("upgradeOptions.reuseValues", "a release has the values of the profile alone",
-		func(o *config.HelmOptions) any { return o.UpgradeOptions.ReuseValues }),
-	helmOption("upgradeOptions.resetThenReuseValues", "a release has the values of the profile alone",
-		func(o *config.HelmOptions) any { return o.UpgradeOptions.ResetThenReuseValues }),
-	helmOption("upgradeOptions.recreate", "Pods are not restarted", func(o *config.HelmOptions) any { return o.UpgradeOptions.Recreate }),
-	helmOption("upgradeOptions.maxHistory", "two revisions are kept", func(o *config.HelmOptions) any { return o.UpgradeOptions.MaxHistory }, "2"),
-	helmOption("upgradeOptions.cleanupOnFail", "an upgrade that fails is tried again",
-		func(o *config.HelmOptions) any { return o.UpgradeOptions.CleanupOnFail }),
-	helmOption("upgradeOptions.subNotes", "notes are not shown", func(o *config.HelmOptions) any { return o.UpgradeOptions.SubNotes }),
-	helmOption("upgradeOptions.disableHooks", "hooks run", func(o *config.HelmOptions) any { return o.UpgradeOptions.DisableHooks }),
-	helmOption("upgradeOptions.upgradeCRDs", "an upgrade leaves definitions as they are, as Helm does",
-		func(o *config.HelmOptions) any { return o.UpgradeOptions.UpgradeCRDs }),
-	helmOption("upgradeOptions.takeOwnership", "an object that is another's is a conflict",
-		func(o *config.HelmOptions) any { return o.UpgradeOptions.TakeOwnership }),
-	helmOption("uninstallOptions.keepHistory", "an uninstalled release leaves nothing behind",
-		func(o *config.HelmOptions) any { return o.UninstallOptions.KeepHistory }),
-	helmOption("uninstallOptions.deletionPropagation", "objects are deleted in the background",
-		func(o *config.HelmOptions) any { return o.UninstallOptions.DeletionPropagation }, "background"),
-	helmOption("uninstallOptions.disableHooks", "hooks run", func(o *config.HelmOptions) any { return o.UninstallOptions.DisableHooks }),
 }
 
-// settingOf writes a pointer to a bool, whose zero value is a setting too.
-func settingOf(value *bool) any {
-	switch {
-	case value == nil:
-		return nil
-	case *value:
-		return "true"
-	default:
-		return "false"
+// musterLabels is the prefix of labels that Muster sets on the records of releases.
+const musterLabels = "muster.projectsveltos.io/"
+
+var (
+	// recordLabels are the labels by which Helm finds the record of a release.
+	recordLabels = []string{"name", "owner", "status", "version", "createdAt", "modifiedAt"}
+
+	postRenderStrategies = []string{"combined", "separate", "nohooks"}
+	deletionPropagations = []string{"orphan", "foreground", "background"}
+)
+
+// validateHelmOptions checks what options hold.
+func validateHelmOptions(options *config.HelmOptions, path *field.Path) field.ErrorList {
+	errs := validateReleaseLabels(options.Labels, path.Child("labels"))
+	if options.Timeout != nil && options.Timeout.Duration < 0 {
+		errs = append(errs, field.Invalid(path.Child("timeout"), options.Timeout.Duration.String(), "must not be negative"))
 	}
+	if hasTemplate(options.Description) {
+		errs = append(errs, validateTemplateSize(options.Description, path.Child("description"))...)
+	}
+	errs = append(errs, optionOf(options.PostRenderStrategy, postRenderStrategies, path.Child("postRenderStrategy"))...)
+	errs = append(errs, optionOf(options.UninstallOptions.DeletionPropagation, deletionPropagations, path.Child("uninstallOptions", "deletionPropagation"))...)
+	errs = append(errs, notNegative(options.InstallOptions.RecoverAfterConsecutiveFailures, path.Child("installOptions", "recoverAfterConsecutiveFailures"))...)
+	return append(errs, notNegative(options.UpgradeOptions.MaxHistory, path.Child("upgradeOptions", "maxHistory"))...)
+}
+
+func optionOf(value string, known []string, path *field.Path) field.ErrorList {
+	if value == "" {
+		return nil
+	}
+	return oneOf(value, known, known, path)
+}
+
+func notNegative(value *int32, path *field.Path) field.ErrorList {
+	if value == nil || *value >= 0 {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(path, *value, "must not be negative")}
+}
+
+func validateReleaseLabels(labels map[string]string, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		at, value := path.Key(key), labels[key]
+		for _, problem := range utilvalidation.IsQualifiedName(key) {
+			errs = append(errs, field.Invalid(at, key, problem))
+		}
+		switch {
+		case slices.Contains(recordLabels, key) || strings.HasPrefix(key, musterLabels):
+			errs = append(errs, field.Forbidden(at, "is the key of a label by which releases are found"))
+		case hasTemplate(value):
+			errs = append(errs, validateTemplateSize(value, at)...)
+		case value == "null":
+			errs = append(errs, field.Invalid(at, value, "is Helm's word for a label that is to be removed; leave the label out"))
+		default:
+			for _, problem := range utilvalidation.IsValidLabelValue(value) {
+				errs = append(errs, field.Invalid(at, value, problem))
+			}
+		}
+	}
+	return errs
+}
+
+// warningsOnOptions says which options have no effect as they stand.
+func warningsOnOptions(options *config.HelmOptions, path *field.Path) []string {
+	if options == nil {
+		return nil
+	}
+	var warnings []string
+	if options.WaitForJobs && !options.Wait && !options.Atomic {
+		warnings = append(warnings, fmt.Sprintf("%s: has no effect without wait or atomic", path.Child("waitForJobs")))
+	}
+	upgrade := &options.UpgradeOptions
+	if upgrade.ResetValues && (upgrade.ReuseValues || upgrade.ResetThenReuseValues) {
+		warnings = append(warnings, fmt.Sprintf("%s: no values are reused, because resetValues is set as well", path.Child("upgradeOptions")))
+	} else if upgrade.ReuseValues && upgrade.ResetThenReuseValues {
+		warnings = append(warnings, fmt.Sprintf("%s: has no effect beside reuseValues", path.Child("upgradeOptions", "resetThenReuseValues")))
+	}
+	return warnings
 }

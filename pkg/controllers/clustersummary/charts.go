@@ -56,6 +56,9 @@ func (b *requestBuilder) chart(ctx context.Context, index int, in *configv1beta1
 	if !b.changes.Empty() {
 		out.PostRender, out.PostRenderHash = b.postRender, b.changes.Hash()
 	}
+	if err := b.chartSource(ctx, index, in, &out); err != nil {
+		return out, err
+	}
 	return out, b.addValues(ctx, index, in.ValuesFrom, &out)
 }
 

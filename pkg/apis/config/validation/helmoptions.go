@@ -33,7 +33,6 @@ var helmOptionsTable = unsupported.Table[config.HelmOptions]{
 	helmOption("runTests", "tests of a chart do not run", func(o *config.HelmOptions) any { return o.RunTests }),
 	helmOption("labels", "a release has the labels that Muster knows it by", func(o *config.HelmOptions) any { return o.Labels }),
 	helmOption("description", "a release has the description that Helm gives it", func(o *config.HelmOptions) any { return o.Description }),
-	helmOption("passCredentialsAll", "repositories are read without credentials", func(o *config.HelmOptions) any { return o.PassCredentialsAll }),
 	helmOption("postRenderStrategy", "objects are applied as they are rendered", func(o *config.HelmOptions) any { return o.PostRenderStrategy }),
 	helmOption("installOptions.createNamespace", "the namespace of a release is created",
 		func(o *config.HelmOptions) any { return settingOf(o.InstallOptions.CreateNamespace) }, "true"),

@@ -90,9 +90,9 @@ func validateDirectory(directory string, at *field.Path) field.ErrorList {
 func validateObjectSource(kind, namespace, name string, known []string, own string, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if kind == "" {
-		errs = append(errs, field.Required(at.Child("kind"), strings.Join(sourceKinds, " or ")))
+		errs = append(errs, field.Required(at.Child("kind"), strings.Join(known, ", ")))
 	} else {
-		errs = append(errs, oneOf(kind, known, sourceKinds, at.Child("kind"))...)
+		errs = append(errs, oneOf(kind, known, known, at.Child("kind"))...)
 	}
 	if name == "" {
 		errs = append(errs, field.Required(at.Child("name"), "the name of the source"))

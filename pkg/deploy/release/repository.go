@@ -89,7 +89,12 @@ func (r *repository) recall(key string, within time.Duration) ([]byte, bool) {
 // may be down for the reason for which a cluster is being replaced.
 func (r *repository) fallBack(ctx context.Context, ref ChartRef, err error) ([]byte, error) {
 	var f *fault
-	if !errors.As(err, &f) || f.reason != Unreachable || ctx.Err() != nil {
+	if !errors.As(err, &f) || ctx.Err() != nil {
+		return nil, err
+	}
+	// Who is nobody in particular is denied what was for everybody when he asked too
+	// often. Credentials that are denied count no more.
+	if f.reason != Unreachable && (f.reason != Denied || ref.Access != nil) {
 		return nil, err
 	}
 	archive, ok := r.recall(ref.key(), 0)

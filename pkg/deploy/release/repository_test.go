@@ -145,6 +145,16 @@ func TestLoadChartFromMemoryWhileTheRepositoryIsDown(t *testing.T) {
 	}
 }
 
+func TestLoadChartFromMemoryWhileTheRepositoryHasEnough(t *testing.T) {
+	m, server := newRepositoryManager(t, nil)
+	now := time.Now()
+	m.repository.now = func() time.Time { return now }
+	mustLoad(t, m, ref)
+	now = now.Add(time.Hour)
+	server.intercept = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }
+	mustLoad(t, m, ref)
+}
+
 func TestLoadChartOnceForAllWhoAsk(t *testing.T) {
 	m, server := newRepositoryManager(t, nil)
 	release := make(chan struct{})

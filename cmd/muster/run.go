@@ -180,6 +180,7 @@ func (p *process) prepareTerms(o options.CompletedOptions, host *host, s *shared
 		Renderer:     &render.Renderer{Templates: s.scripts},
 		Scripts:      s.scripts,
 		Mirror:       o.Mirrors.Resolve,
+		Addresses:    o.Addresses,
 		Elected:      o.Elected,
 	}
 	runner := term.NewRunner(term.RunnerOptions{

@@ -34,6 +34,7 @@ import (
 	"github.com/muster-project/muster/pkg/deploy/inventory"
 	"github.com/muster-project/muster/pkg/fleet"
 	"github.com/muster-project/muster/pkg/render"
+	"github.com/muster-project/muster/pkg/render/egress"
 	"github.com/muster-project/muster/pkg/script"
 	"github.com/muster-project/muster/pkg/selection"
 	"github.com/muster-project/muster/pkg/storage/records"
@@ -76,7 +77,9 @@ type Dependencies struct {
 	Scripts *script.Pool
 	// Mirror maps the URL of a chart repository to the one to fetch from.
 	Mirror func(string) string
-	Prober fleet.ProberOptions
+	// Addresses are those that sources and charts are fetched from.
+	Addresses egress.Policy
+	Prober    fleet.ProberOptions
 	// Elected says that there are other replicas, whose writes may have come
 	// late.
 	Elected bool

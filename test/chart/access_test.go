@@ -114,14 +114,14 @@ func TestBindings(t *testing.T) {
 }
 
 func TestSecretsAreReadInAllNamespacesOrInThoseListed(t *testing.T) {
-	const read = "get /secrets"
+	const read, flux = "get /secrets", "source.toolkit.fluxcd.io/"
 	if objects := render(t, ""); !grants(one[*rbacv1.ClusterRole](t, objects, "muster").Rules).Has(read) {
 		t.Error("by default Muster reads no Secrets")
 	}
 	objects := render(t, valuesSets["listed namespaces"])
 	for _, role := range all[*rbacv1.ClusterRole](objects) {
 		for grant := range grants(role.Rules) {
-			if strings.Contains(grant, " /secrets") || strings.Contains(grant, " /configmaps") {
+			if strings.Contains(grant, flux) || strings.Contains(grant, " /secrets") || strings.Contains(grant, " /configmaps") {
 				t.Errorf("ClusterRole %s may %s everywhere", role.Name, grant)
 			}
 		}
@@ -132,7 +132,12 @@ func TestSecretsAreReadInAllNamespacesOrInThoseListed(t *testing.T) {
 			continue
 		}
 		roles = append(roles, role.Namespace)
-		want := sets.New("get /secrets", "list /secrets", "watch /secrets", "get /configmaps", "list /configmaps", "watch /configmaps")
+		want := sets.New[string]()
+		for _, verb := range []string{"get", "list", "watch"} {
+			for _, resource := range []string{"/secrets", "/configmaps", flux + "gitrepositories", flux + "ocirepositories", flux + "buckets"} {
+				want.Insert(verb + " " + resource)
+			}
+		}
 		if diff := cmp.Diff(want, grants(role.Rules)); diff != "" {
 			t.Errorf("namespace %s (-want +got):\n%s", role.Namespace, diff)
 		}

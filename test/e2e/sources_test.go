@@ -191,7 +191,7 @@ func TestRemoteSources(t *testing.T) {
 	for _, bad := range []struct{ path, reason, says string }{
 		{sourcesURL + "/" + s.name + "/missing", configv1beta1.ReasonSourceMissing, "404"},
 		{sourcesURL + "/" + s.name + "/escape.tar", configv1beta1.ReasonSourceInvalid, "leads out of the archive"},
-		{"http://127.0.0.1:1/a", configv1beta1.ReasonSourceInvalid, "a loopback address"},
+		{"http://127.0.0.2:1/a", configv1beta1.ReasonSourceInvalid, "a loopback address"},
 		{sourcesURL + "/redirect/169.254.169.254/latest/meta-data", configv1beta1.ReasonSourceInvalid, "nothing is fetched from"},
 		{registryURL + "/" + s.name + "/app:v2", configv1beta1.ReasonSourceMissing, "does not have it"},
 	} {

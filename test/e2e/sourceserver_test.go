@@ -41,7 +41,11 @@ func newSourceServer() *sourceServer {
 
 // mirrors are the arguments that lead Muster here.
 func (s *sourceServer) mirrors() []string {
-	return []string{"--chart-mirror=" + sourcesURL + "=" + s.URL, "--chart-mirror=" + registryURL + "=" + s.URL}
+	var args []string
+	for _, from := range []string{sourcesURL, registryURL, fluxController} {
+		args = append(args, "--chart-mirror="+from+"="+s.URL)
+	}
+	return args
 }
 
 // ServeHTTP implements http.Handler. Paths that start with /redirect/ lead to what
@@ -73,12 +77,21 @@ func digestOf(data []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum25
 
 // putArtifact makes an artifact with one layer, under a tag.
 func (s *sourceServer) putArtifact(repository, tag string, layer []byte) error {
+	return s.putLayer(repository, tag, "application/vnd.oci.image.layer.v1.tar+gzip", layer)
+}
+
+// putChart makes a chart, under its version.
+func (s *sourceServer) putChart(repository, version string, archive []byte) error {
+	return s.putLayer(repository, version, "application/vnd.cncf.helm.chart.content.v1.tar+gzip", archive)
+}
+
+func (s *sourceServer) putLayer(repository, tag, mediaType string, layer []byte) error {
 	const manifestType = "application/vnd.oci.image.manifest.v1+json"
 	config := []byte("{}")
 	manifest, err := json.Marshal(map[string]any{
 		"schemaVersion": 2, "mediaType": manifestType,
 		"config": map[string]any{"mediaType": "application/vnd.oci.empty.v1+json", "digest": digestOf(config), "size": len(config)},
-		"layers": []any{map[string]any{"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": digestOf(layer), "size": len(layer)}},
+		"layers": []any{map[string]any{"mediaType": mediaType, "digest": digestOf(layer), "size": len(layer)}},
 	})
 	if err != nil {
 		return err

@@ -188,6 +188,8 @@ func (m *Muster) newReplica(name string, port *port, kubeconfig string, shipped 
 		fmt.Sprintf("--secure-port=%d", port.number),
 		"--permit-port-sharing=true",
 	)
+	// Charts of tests are served there; the server's own ports are not looked for.
+	args = append(args, "--allow-source-address=127.0.0.1")
 	for from, to := range m.charts.Mirrors() {
 		args = append(args, "--chart-mirror="+from+"="+to)
 	}

@@ -29,6 +29,7 @@ import (
 	"github.com/muster-project/muster/pkg/apiserver/serving"
 	"github.com/muster-project/muster/pkg/controllers/reach"
 	"github.com/muster-project/muster/pkg/render"
+	"github.com/muster-project/muster/pkg/render/egress"
 	"github.com/muster-project/muster/pkg/storage/etcd"
 	"github.com/muster-project/muster/pkg/storage/records"
 )
@@ -60,6 +61,9 @@ type Options struct {
 	SourceNamespaces []string
 	// ChartMirrors are "from=to" URLs.
 	ChartMirrors []string
+	// AllowSourceAddresses and ForbidSourceAddresses are addresses, or ranges of them,
+	// that sources are fetched from or not.
+	AllowSourceAddresses, ForbidSourceAddresses []string
 	// Election decides which replica leads.
 	Election Election
 }
@@ -120,6 +124,10 @@ func (o *Options) addOwnFlags(fs *pflag.FlagSet) {
 			"Clusters and sources in others are out of reach. Without it all are read, which takes the right to do so.")
 	fs.StringArrayVar(&o.ChartMirrors, "chart-mirror", o.ChartMirrors,
 		"Fetch charts, archives and artifacts from another place: from=to, two URLs, where everything below the first is found below the second. May be given more than once.")
+	fs.StringSliceVar(&o.AllowSourceAddresses, "allow-source-address", o.AllowSourceAddresses,
+		"Addresses or ranges of them, comma separated, that charts, archives and artifacts are fetched from although that is forbidden otherwise: loopback, link-local addresses and those where clouds serve credentials.")
+	fs.StringSliceVar(&o.ForbidSourceAddresses, "forbid-source-address", o.ForbidSourceAddresses,
+		"Addresses or ranges of them, comma separated, that nothing is fetched from, mirrors excepted.")
 }
 
 // adjustFlags corrects what the generic server says about flags that mean less
@@ -154,6 +162,8 @@ type completedOptions struct {
 
 	// Mirrors are the parsed ChartMirrors.
 	Mirrors render.Mirrors
+	// Addresses are those that sources are fetched from.
+	Addresses egress.Policy
 	// Certificate says whether Muster makes its serving certificate itself.
 	ManagedCertificate bool
 	// EmbeddedEtcd says whether etcd runs inside this process.
@@ -188,10 +198,22 @@ func (o *Options) Complete() (CompletedOptions, error) {
 	if c.Mirrors, err = render.ParseMirrors(o.ChartMirrors); err != nil {
 		err = fmt.Errorf("--chart-mirror: %w", err)
 	}
-	if err := utilerrors.NewAggregate(append(c.validate(), err)); err != nil {
+	if err := utilerrors.NewAggregate(append(c.validate(), err, c.parseAddresses())); err != nil {
 		return CompletedOptions{}, err
 	}
 	return CompletedOptions{c}, nil
+}
+
+// parseAddresses reads the flags about the addresses of sources.
+func (c *completedOptions) parseAddresses() error {
+	var errs [2]error
+	if c.Addresses.Allow, errs[0] = egress.ParsePrefixes(c.AllowSourceAddresses); errs[0] != nil {
+		errs[0] = fmt.Errorf("--allow-source-address: %w", errs[0])
+	}
+	if c.Addresses.Forbid, errs[1] = egress.ParsePrefixes(c.ForbidSourceAddresses); errs[1] != nil {
+		errs[1] = fmt.Errorf("--forbid-source-address: %w", errs[1])
+	}
+	return errors.Join(errs[:]...)
 }
 
 func (c *completedOptions) validate() []error {

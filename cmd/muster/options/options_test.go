@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -199,6 +200,15 @@ func TestMirrors(t *testing.T) {
 	}
 }
 
+func TestSourceAddresses(t *testing.T) {
+	c := mustComplete(t, "--allow-source-address=127.0.0.1,169.254.1.0/24", "--forbid-source-address=10.0.0.0/8")
+	for address, ok := range map[string]bool{"127.0.0.1": true, "127.0.0.2": false, "169.254.1.7": true, "169.254.169.254": false, "10.1.1.1": false, "11.1.1.1": true} {
+		if err := c.Addresses.Check(netip.MustParseAddr(address), false); (err == nil) != ok {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+}
+
 func TestWhatCannotBeObeyedIsRefused(t *testing.T) {
 	tests := map[string]struct {
 		args []string
@@ -216,6 +226,8 @@ func TestWhatCannotBeObeyedIsRefused(t *testing.T) {
 		"a service":                 {args: []string{"--service-name="}, want: "--service-name"},
 		"an installation":           {args: []string{"--installation=a/b"}, want: "--installation"},
 		"a mirror":                  {args: []string{"--chart-mirror=x"}, want: "--chart-mirror"},
+		"an allowed address":        {args: []string{"--allow-source-address=localhost"}, want: "--allow-source-address"},
+		"a forbidden range":         {args: []string{"--forbid-source-address=10.0.0.0/99"}, want: "--forbid-source-address"},
 		"a generic flag":            {args: []string{"--shutdown-delay-duration=-1s"}, want: "shutdown-delay-duration"},
 		"no election":               {args: []string{"--etcd-servers=https://a:2379", "--leader-elect=false"}, want: "--leader-elect=false"},
 		"a lease of half a second":  {args: []string{"--leader-elect-lease-duration=4500ms"}, want: "whole number of seconds"},
@@ -258,7 +270,7 @@ func TestFlagsWithoutAnEffectAreNotShown(t *testing.T) {
 		}
 	}
 	for _, name := range []string{
-		"source-namespaces", "kubeconfig", "data-dir", "etcd-servers", "installation", "namespace", "chart-mirror", "encryption-provider-config",
+		"source-namespaces", "kubeconfig", "data-dir", "etcd-servers", "installation", "namespace", "chart-mirror", "allow-source-address", "forbid-source-address", "encryption-provider-config",
 		"audit-policy-file", "leader-elect", "leader-elect-lease-duration", "shutdown-delay-duration", "logging-format", "feature-gates", "max-requests-inflight",
 	} {
 		if !shown[name] {

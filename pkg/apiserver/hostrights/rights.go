@@ -75,6 +75,7 @@ func All() []Right {
 		{rule("apiregistration.k8s.io", []string{"apiservices", "apiservices/status"}, []string{"update", "patch"}, RegistrationNames()...), Everywhere, "the host does not trust the server's certificate"},
 		{rule("apiextensions.k8s.io", []string{"customresourcedefinitions"}, read), Everywhere, "nobody is warned of CustomResourceDefinitions of the same groups"},
 		{rule("", []string{"configmaps", "secrets"}, read), Sources, "neither kubeconfigs nor what profiles name can be read"},
+		{rule("source.toolkit.fluxcd.io", []string{"gitrepositories", "ocirepositories", "buckets"}, read), Sources, "Flux's sources that profiles name cannot be read"},
 		{rule("", []string{"events"}, write), Everywhere, "no events are recorded"},
 		{rule("events.k8s.io", []string{"events"}, write), Everywhere, "no events are recorded"},
 		{rule("authentication.k8s.io", []string{"tokenreviews"}, []string{"create"}), Everywhere, "callers are not known"},

@@ -63,6 +63,9 @@ func (b *requestBuilder) chart(ctx context.Context, index int, in *configv1beta1
 	if err := b.setOptions(ctx, fmt.Sprintf("helmCharts[%d].options", index), in, &out); err != nil {
 		return out, err
 	}
+	if err := b.chartSource(ctx, index, in, &out); err != nil {
+		return out, err
+	}
 	return out, b.addValues(ctx, index, in.ValuesFrom, &out)
 }
 

@@ -136,7 +136,10 @@ func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, summar
 	}
 	b := &requestBuilder{
 		host: actor.reader, renderer: r.Renderer, kustomizations: r.Kustomizations, fetcher: r.Fetcher, now: r.Now, data: data, namespace: cluster.Namespace, tenant: owner.Namespace,
-		reads: func(s sourceRef) { r.memory.reads(name, s) },
+		artifacts: r.artifacts, reads: func(s sourceRef) {
+			r.memory.reads(name, s)
+			r.flux.want(s.kind)
+		},
 	}
 	owner.Tier = revision.Spec.Tier
 	request := b.request(ctx, owner, summary.Name, revision.Name, revision.Spec)

@@ -16,6 +16,7 @@ import (
 	"github.com/muster-project/muster/pkg/deploy"
 	"github.com/muster-project/muster/pkg/render"
 	"github.com/muster-project/muster/pkg/render/archive"
+	"github.com/muster-project/muster/pkg/render/flux"
 	"github.com/muster-project/muster/pkg/render/kustomize"
 )
 
@@ -103,6 +104,9 @@ func (b *requestBuilder) packed(ctx context.Context, path string, ref *configv1b
 		}
 		files, err := fetched.files()
 		return &packedFiles{source: fetched.source, files: files, digest: fetched.Digest}, err
+	}
+	if flux.IsKind(ref.Kind) {
+		return b.fluxPacked(ctx, path, ref)
 	}
 	source, err := b.fetch(ctx, reference{path: path, kind: ref.Kind, namespace: ref.Namespace, name: ref.Name, optional: ref.Optional})
 	if err != nil || source == nil {

@@ -30,6 +30,7 @@ import (
 	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/fleet"
 	"github.com/muster-project/muster/pkg/render"
+	"github.com/muster-project/muster/pkg/render/flux"
 	"github.com/muster-project/muster/pkg/render/kustomize"
 	"github.com/muster-project/muster/pkg/render/remote"
 )
@@ -71,11 +72,16 @@ type Options struct {
 type Reconciler struct {
 	Options
 	memory *memory
+	// artifacts are those of Flux's sources, which flux watches.
+	artifacts *flux.Store
+	flux      *fluxWatch
 }
 
 // New returns a Reconciler.
 func New(options Options) *Reconciler {
-	return &Reconciler{Options: options, memory: newMemory()}
+	r := &Reconciler{Options: options, memory: newMemory(), artifacts: flux.NewStore(options.Fetcher)}
+	r.flux = newFluxWatch(r.SourceChanged, r.memory.readsKind)
+	return r
 }
 
 // Reconcile decides what has to be done for one summary, has it done, and writes
@@ -260,7 +266,7 @@ func (r *Reconciler) announce(summary *configv1beta1.ClusterSummary, before []me
 	}
 }
 
-// SourceChanged makes the summaries due that a ConfigMap or Secret of the host
+// SourceChanged makes the summaries due that a ConfigMap, Secret or source of Flux of the host
 // is a source of, and wakes them.
 func (r *Reconciler) SourceChanged(kind string, name types.NamespacedName) {
 	for _, summary := range r.memory.changed(sourceRef{kind: kind, NamespacedName: name}) {

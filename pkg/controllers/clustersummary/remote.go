@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"path"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -133,8 +132,7 @@ func (c remoteContent) manifests() (render.Source, error) {
 			return out, c.broken(blob.Name, err)
 		}
 		for name, content := range files {
-			switch path.Ext(name) {
-			case ".yaml", ".yml", ".json":
+			if isManifest(name) {
 				out.Data[prefix+name] = content
 			}
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/muster-project/muster/pkg/deploy"
 	"github.com/muster-project/muster/pkg/deploy/inventory"
 	"github.com/muster-project/muster/pkg/render"
+	"github.com/muster-project/muster/pkg/render/flux"
 	"github.com/muster-project/muster/pkg/render/kustomize"
 	"github.com/muster-project/muster/pkg/render/remote"
 )
@@ -36,6 +37,8 @@ type requestBuilder struct {
 	fetcher *remote.Fetcher
 	due     time.Time
 	now     func() time.Time
+	// artifacts are those of Flux's sources.
+	artifacts *flux.Store
 	// reads is told of each source before it is read.
 	reads func(sourceRef)
 	// data is what templates see.

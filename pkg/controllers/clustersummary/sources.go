@@ -17,9 +17,10 @@ import (
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	"github.com/muster-project/muster/pkg/deploy"
 	"github.com/muster-project/muster/pkg/render"
+	"github.com/muster-project/muster/pkg/render/flux"
 )
 
-// SourceError is a ConfigMap or Secret that cannot be read.
+// SourceError is a ConfigMap, a Secret or a source of Flux that cannot be read.
 type SourceError struct {
 	Kind string
 	Name types.NamespacedName
@@ -82,6 +83,9 @@ func (b *requestBuilder) source(ctx context.Context, path string, ref configv1be
 // manifests reads the object or fetches the URL that a reference names, nil if that is
 // optional and missing.
 func (b *requestBuilder) manifests(ctx context.Context, path string, ref configv1beta1.PolicyRef) (*render.Source, error) {
+	if flux.IsKind(ref.Kind) {
+		return b.fluxManifests(ctx, path, ref)
+	}
 	if ref.RemoteURL == nil {
 		return b.fetch(ctx, reference{path: path, kind: ref.Kind, namespace: ref.Namespace, name: ref.Name, optional: ref.Optional})
 	}

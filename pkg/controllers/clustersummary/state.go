@@ -62,7 +62,7 @@ func (o outcome) retryAt() time.Time {
 	return o.ended.Add(wait)
 }
 
-// sourceRef names a ConfigMap or Secret of the host.
+// sourceRef names a ConfigMap, a Secret or a source of Flux of the host.
 type sourceRef struct {
 	kind string
 	types.NamespacedName
@@ -164,6 +164,18 @@ func (m *memory) reads(name types.NamespacedName, s sourceRef) {
 		m.readers[s] = map[types.NamespacedName]bool{}
 	}
 	m.readers[s][name] = true
+}
+
+// readsKind reports whether the last job of any summary has read a source of a kind.
+func (m *memory) readsKind(kind string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for s := range m.readers {
+		if s.kind == kind {
+			return true
+		}
+	}
+	return false
 }
 
 // end keeps the outcome of a job.

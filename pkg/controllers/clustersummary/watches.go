@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
@@ -39,6 +40,10 @@ type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, host cache.Cache) error {
 	if err := mgr.GetFieldIndexer().IndexField(ctx, &configv1beta1.ClusterSummary{}, clusterIndex, clusterOf); err != nil {
 		return fmt.Errorf("indexing ClusterSummaries by cluster: %w", err)
+	}
+	watching := manager.RunnableFunc(func(ctx context.Context) error { return r.flux.run(ctx, host) })
+	if err := mgr.Add(watching); err != nil {
+		return fmt.Errorf("watching Flux's sources: %w", err)
 	}
 	return ctrl.NewControllerManagedBy(mgr).Named("clustersummary").
 		For(&configv1beta1.ClusterSummary{}).

@@ -33,6 +33,18 @@ type ChartRef struct {
 	// DependencyUpdate loads charts that this one depends on and does not hold.
 	// They have to be whole.
 	DependencyUpdate bool
+	// Access is how the repository is entered, nil as nobody in particular.
+	Access *Access
+	// Verify is what has to be proved of the chart, nil nothing.
+	Verify *Verification
+	// Files are the chart itself if RepositoryURL is of something else than a repository,
+	// as a Flux source.
+	Files *Files
+}
+
+// key tells references apart, and those who enter the repository differently.
+func (r ChartRef) key() string {
+	return hashOf([]any{r.RepositoryURL, r.RepositoryName, r.ChartName, r.Version, r.Access.scope(), r.Verify})
 }
 
 // String returns "chart version from repository".
@@ -66,7 +78,11 @@ type Chart struct {
 // says that its digest is the same, or has said so within IndexTTL, or can't be
 // reached. Errors are *ChartError, or ctx's.
 func (m *Manager) LoadChart(ctx context.Context, ref ChartRef) (*Chart, error) {
-	archive, err := m.repository.load(ctx, ref)
+	load := m.repository.load
+	if ref.Files != nil {
+		load = m.repository.pack
+	}
+	archive, err := load(ctx, ref)
 	if err != nil {
 		return nil, refError(ctx, ref, err)
 	}
@@ -74,10 +90,28 @@ func (m *Manager) LoadChart(ctx context.Context, ref ChartRef) (*Chart, error) {
 	if err != nil {
 		return nil, refError(ctx, ref, &fault{Invalid, err})
 	}
+	if err := loaded.isMeant(); err != nil {
+		return nil, refError(ctx, ref, err)
+	}
 	if ref.DependencyUpdate {
 		return m.complete(ctx, loaded)
 	}
 	return loaded, nil
+}
+
+// isMeant returns a fault if a chart that no index names is another than the one asked
+// for, and if one that is signed was put in the place of another.
+func (c *Chart) isMeant() error {
+	if c.Ref.Verify != nil && c.Name != chartInRepository(c.Ref) {
+		return faultf(Untrusted, "the chart that is signed is %s", c.Name)
+	}
+	if c.Ref.Verify == nil && c.Ref.Files == nil || c.Ref.Version == "" {
+		return nil
+	}
+	if _, err := pickVersion(c.Ref.Version, []string{c.Version}); err != nil {
+		return faultf(NotFound, "the chart there is of version %s", c.Version)
+	}
+	return nil
 }
 
 // refError makes a *ChartError of what went wrong with a reference.

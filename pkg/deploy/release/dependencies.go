@@ -50,6 +50,10 @@ func dependencyRef(of ChartRef, dependency *chart.Dependency) (ChartRef, error) 
 		}
 		ref.RepositoryURL = of.RepositoryURL
 	}
+	if ref.RepositoryURL == of.RepositoryURL {
+		ref.Access = of.Access
+	}
+	ref.Verify = of.Verify // else anything could come with a chart that was proved
 	parsed, err := url.Parse(ref.RepositoryURL)
 	switch {
 	case err != nil:

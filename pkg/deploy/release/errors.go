@@ -18,6 +18,11 @@ const (
 	Unreachable Reason = "Unreachable"
 	// NotFound is a chart or version that the repository doesn't have.
 	NotFound Reason = "NotFound"
+	// Denied is what is not given to these credentials, or to nobody, and what is not
+	// fetched from where it is.
+	Denied Reason = "Denied"
+	// Untrusted is a chart without the proof of its origin that the profile demands.
+	Untrusted Reason = "Untrusted"
 	// Invalid is a reference, index or archive that is no valid one.
 	Invalid Reason = "Invalid"
 	// Render is a chart whose templates fail, or render what is no manifest.

@@ -5,28 +5,32 @@ package release
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
-	"syscall"
 	"time"
+
+	"oras.land/oras-go/v2/registry/remote/auth"
+
+	"github.com/muster-project/muster/pkg/render/egress"
 )
 
-const maxRedirects = 5
+const (
+	maxRedirects = 5
+	dialTimeout  = 10 * time.Second
+)
 
-// newHTTPClient returns the client that all downloads go through. It has no
-// credentials to lose, refuses to be led from TLS to plain HTTP, and does not
-// reach link-local addresses, where clouds serve their credentials.
-func newHTTPClient() *http.Client {
-	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second, Control: refuseLinkLocal}
+// newHTTPClient returns a client for downloads. It refuses to be led from TLS to plain
+// HTTP or to addresses that policy forbids, and leaves credentials where they were sent.
+func newHTTPClient(policy egress.Policy, settings *tls.Config) *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
 			Proxy:                 http.ProxyFromEnvironment,
-			DialContext:           dialer.DialContext,
+			DialContext:           policy.Dial(dialTimeout),
+			TLSClientConfig:       settings,
 			ForceAttemptHTTP2:     true,
 			TLSHandshakeTimeout:   10 * time.Second,
 			ResponseHeaderTimeout: 30 * time.Second,
@@ -35,18 +39,6 @@ func newHTTPClient() *http.Client {
 		},
 		CheckRedirect: checkRedirect,
 	}
-}
-
-// refuseLinkLocal looks at the address after DNS: a name may point anywhere.
-func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
-	addr, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return fmt.Errorf("unexpected address %q: %w", address, err)
-	}
-	if ip := addr.Addr().Unmap(); ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified() {
-		return fmt.Errorf("charts are not fetched from %s, a link-local or special address", ip)
-	}
-	return nil
 }
 
 func checkRedirect(req *http.Request, via []*http.Request) error {
@@ -59,14 +51,42 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	if req.URL.User != nil {
 		return errors.New("redirected to a URL with credentials")
 	}
+	if req.URL.Host != via[0].URL.Host || req.URL.Scheme != via[0].URL.Scheme {
+		req.Header.Del("Authorization") // the client would keep it for sub-domains and other ports
+	}
 	return nil
 }
 
 // fetcher downloads within bounds.
 type fetcher struct {
-	client  *http.Client
 	timeout time.Duration
 	limit   int64 // bytes
+}
+
+// order is what is downloaded, and how.
+type order struct {
+	client *http.Client
+	place
+	// etag is of what is there already.
+	etag string
+	// login is for this place, the zero value for nobody in particular.
+	login auth.Credential
+}
+
+// place is where something is downloaded from.
+type place struct {
+	// asked is the URL that was named, and target the one in its place.
+	asked, target *url.URL
+	// mirrored says that target is a mirror's.
+	mirrored bool
+}
+
+// context lets requests go to the mirror.
+func (p place) context(ctx context.Context) context.Context {
+	if p.mirrored {
+		return egress.WithMirror(ctx, p.target)
+	}
+	return ctx
 }
 
 // download is the answer to a GET.
@@ -81,18 +101,22 @@ type download struct {
 
 // get downloads a URL, unless its content still has the etag. Its errors are
 // faults and carry no query, which may hold a signature.
-func (f *fetcher) get(ctx context.Context, target, etag string) (download, error) {
-	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+func (f *fetcher) get(ctx context.Context, from order) (download, error) {
+	ctx, cancel := context.WithTimeout(from.context(ctx), f.timeout)
 	defer cancel()
+	target := from.target.String()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
 		return download{}, faultf(Invalid, "%s is not a URL", RedactURL(target))
 	}
-	if etag != "" {
-		req.Header.Set("If-None-Match", etag)
+	if from.etag != "" {
+		req.Header.Set("If-None-Match", from.etag)
+	}
+	if from.login.Username != "" || from.login.Password != "" {
+		req.SetBasicAuth(from.login.Username, from.login.Password)
 	}
 	req.Header.Set("User-Agent", "muster")
-	resp, err := f.client.Do(req)
+	resp, err := from.client.Do(req)
 	if err != nil {
 		return download{}, unreachable(target, err)
 	}
@@ -109,6 +133,8 @@ func (f *fetcher) read(resp *http.Response, target string) (download, error) {
 		return result, nil
 	case http.StatusNotFound, http.StatusGone:
 		return download{}, faultf(NotFound, "%s answers %s", RedactURL(target), resp.Status)
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return download{}, faultf(Denied, "%s answers %s", RedactURL(target), resp.Status)
 	default:
 		return download{}, faultf(Unreachable, "%s answers %s", RedactURL(target), resp.Status)
 	}
@@ -129,6 +155,17 @@ func unreachable(target string, err error) error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err
+	}
+	var known *fault
+	var address *egress.Error
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &known):
+		return known
+	case errors.As(err, &address):
+		return faultf(Denied, "fetching %s: %w", RedactURL(target), address)
+	case errors.As(err, &certificate):
+		return faultf(Denied, "fetching %s: its certificate is not trusted (give its CA in registryCredentialsConfig.ca): %w", RedactURL(target), certificate)
 	}
 	return faultf(Unreachable, "fetching %s: %w", RedactURL(target), err)
 }

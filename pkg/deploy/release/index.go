@@ -30,15 +30,15 @@ type indexEntry struct {
 }
 
 // downloadHTTP downloads from a repository with an index.
-func (r *repository) downloadHTTP(ctx context.Context, ref ChartRef) (key string, archive []byte, err error) {
-	base, err := r.mirrored(ref.RepositoryURL)
+func (v *visit) downloadHTTP(ctx context.Context, ref ChartRef) (key string, archive []byte, err error) {
+	base, err := v.at(ref.RepositoryURL)
 	if err != nil {
 		return "", nil, err
 	}
-	if base.Scheme != "http" && base.Scheme != "https" {
+	if base.target.Scheme != "http" && base.target.Scheme != "https" {
 		return "", nil, faultf(Invalid, "the mirror of %s has to be an http or https URL", RedactURL(ref.RepositoryURL))
 	}
-	idx, err := r.index(ctx, base)
+	idx, err := v.index(ctx, base)
 	if err != nil {
 		return "", nil, err
 	}
@@ -48,7 +48,7 @@ func (r *repository) downloadHTTP(ctx context.Context, ref ChartRef) (key string
 	}
 	err = faultf(Invalid, "the index has no URL for version %s", entry.Version)
 	for _, raw := range entry.URLs {
-		if key, archive, err = r.downloadEntry(ctx, base, raw, entry); err == nil {
+		if key, archive, err = v.downloadEntry(ctx, base, raw, entry); err == nil {
 			return key, archive, nil
 		}
 	}
@@ -62,58 +62,71 @@ func chartInRepository(ref ChartRef) string {
 }
 
 // downloadEntry downloads an archive from one of its URLs.
-func (r *repository) downloadEntry(ctx context.Context, base *url.URL, raw string, entry indexEntry) (key string, archive []byte, err error) {
-	target, err := r.archiveURL(base, raw)
-	if err != nil {
-		return "", nil, err
-	}
-	if target.Scheme == "oci" {
+func (v *visit) downloadEntry(ctx context.Context, base place, raw string, entry indexEntry) (key string, archive []byte, err error) {
+	if schemeOf(raw) == "oci" { // its mirror is looked up with the tag apart
 		reference, tag, _ := strings.Cut(raw, "@")
 		if at := strings.LastIndex(reference, ":"); at > strings.LastIndex(reference, "/") {
 			reference, tag = reference[:at], reference[at+1:]
 		}
-		return r.downloadOCI(ctx, reference, tag)
+		return v.downloadOCI(ctx, reference, tag)
 	}
-	digest := normalDigest(entry.Digest)
-	if key = digest; key == "" {
-		key = target.String()
-	}
-	if archive, ok := r.archives.Get(key); ok {
-		return key, archive, nil
-	}
-	got, err := r.fetch.get(ctx, target.String(), "")
+	from, err := v.archiveAt(base, raw)
 	if err != nil {
 		return "", nil, err
 	}
-	if digest != "" && digestOf(got.body) != digest {
-		return "", nil, faultf(Invalid, "%s is not what the index says: its digest is %s, not %s", RedactURL(target.String()), digestOf(got.body), digest)
+	digest := normalDigest(entry.Digest)
+	if key = v.archiveKey(digest); digest == "" {
+		key = v.archiveKey(from.target.String())
 	}
-	return key, got.body, nil
+	archive, ok := v.archives.Get(key)
+	if !ok {
+		got, err := v.get(ctx, from, "")
+		if err != nil {
+			return "", nil, err
+		}
+		archive = got.body
+	}
+	if digest != "" && digestOf(archive) != digest {
+		return "", nil, faultf(Invalid, "%s is not what the index says: its digest is %s, not %s", RedactURL(from.target.String()), digestOf(archive), digest)
+	}
+	return key, archive, v.checkDownloaded(ctx, from, archive)
 }
 
-// archiveURL resolves a URL in an index. A relative one is below the
-// repository and has its query; an absolute one goes through the mirrors.
-func (r *repository) archiveURL(base *url.URL, raw string) (*url.URL, error) {
+// archiveAt says where an archive is that an index has a URL of. A relative one is below
+// the repository and has its query; an absolute one goes through the mirrors.
+func (v *visit) archiveAt(base place, raw string) (place, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return nil, faultf(Invalid, "the index has a malformed URL")
+		return place{}, faultf(Invalid, "the index has a malformed URL")
 	}
-	if u.Scheme == "oci" {
-		return u, nil // its mirror is looked up with the tag apart
+	if u.Host != "" && !u.IsAbs() {
+		u.Scheme = base.asked.Scheme // another host's, which is not the mirror
+		raw = u.String()
 	}
-	if !u.IsAbs() {
-		directory := *base
-		directory.Path, directory.RawPath = strings.TrimSuffix(directory.Path, "/")+"/", ""
-		resolved := directory.ResolveReference(u)
-		resolved.RawQuery = base.RawQuery
-		u = resolved
-	} else if u, err = r.mirrored(raw); err != nil {
-		return nil, err
+	at := place{asked: below(base.asked, u), target: below(base.target, u), mirrored: base.mirrored}
+	if u.IsAbs() {
+		if at, err = v.at(raw); err != nil {
+			return place{}, err
+		}
 	}
-	if u.Scheme != "http" && u.Scheme != "https" {
-		return nil, faultf(Invalid, "the index has a URL that is neither http nor https: %s", RedactURL(u.String()))
+	if at.target.Scheme != "http" && at.target.Scheme != "https" {
+		return place{}, faultf(Invalid, "the index has a URL that is neither http nor https: %s", RedactURL(at.target.String()))
 	}
-	return u, nil
+	return at, nil
+}
+
+// below resolves a relative URL in a repository.
+func below(base, relative *url.URL) *url.URL {
+	directory := *base
+	directory.Path, directory.RawPath = strings.TrimSuffix(directory.Path, "/")+"/", ""
+	resolved := directory.ResolveReference(relative)
+	resolved.RawQuery = base.RawQuery
+	return resolved
+}
+
+func schemeOf(raw string) string {
+	scheme, _, _ := strings.Cut(raw, "://")
+	return strings.ToLower(scheme)
 }
 
 // normalDigest returns "sha256:hex", or "" for what is no SHA-256.
@@ -126,18 +139,20 @@ func normalDigest(digest string) string {
 }
 
 // index returns a repository's index, at most IndexTTL old.
-func (r *repository) index(ctx context.Context, base *url.URL) (*index, error) {
-	target := *base
-	target.Path, target.RawPath = strings.TrimSuffix(target.Path, "/")+"/index.yaml", ""
-	known, ok := r.indexes.Get(target.String())
-	if ok && r.now().Sub(known.at) < r.options.IndexTTL {
+func (v *visit) index(ctx context.Context, base place) (*index, error) {
+	file := &url.URL{Path: "index.yaml"}
+	from := place{asked: below(base.asked, file), target: below(base.target, file), mirrored: base.mirrored}
+	target := from.target.String()
+	key := v.scope + " " + target
+	known, ok := v.indexes.Get(key)
+	if ok && v.now().Sub(known.at) < v.options.IndexTTL {
 		return known, nil
 	}
 	etag := ""
 	if ok {
 		etag = known.etag
 	}
-	got, err := r.fetch.get(ctx, target.String(), etag)
+	got, err := v.get(ctx, from, etag)
 	if err != nil {
 		return nil, err
 	}
@@ -146,12 +161,12 @@ func (r *repository) index(ctx context.Context, base *url.URL) (*index, error) {
 		copied := *known
 		fresh = &copied
 	} else if fresh, err = parseIndex(got.body); err != nil {
-		return nil, faultf(Invalid, "%s: %w", RedactURL(target.String()), err)
+		return nil, faultf(Invalid, "%s: %w", RedactURL(target), err)
 	} else {
 		fresh.etag, fresh.size = got.etag, int64(len(got.body))
 	}
-	fresh.at = r.now()
-	r.indexes.Put(target.String(), fresh, fresh.size)
+	fresh.at = v.now()
+	v.indexes.Put(key, fresh, fresh.size)
 	return fresh, nil
 }
 

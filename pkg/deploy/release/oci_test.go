@@ -137,7 +137,7 @@ func TestLoadChartFromARegistryErrors(t *testing.T) {
 		"no chart":            {"1.2.0", "application/vnd.oci.image.layer.v1.tar", nil, Invalid, "holds no Helm chart"},
 		"not allowed": {"1.2.0", chartLayerType, func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusForbidden)
-		}, Unreachable, "403"},
+		}, Denied, "403"},
 		"no answer": {"1.2.0", chartLayerType, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, Unreachable, "deadline exceeded"},
 	}
 	for name, tc := range tests {
@@ -180,7 +180,16 @@ func TestOpenRegistry(t *testing.T) {
 			}
 			return url
 		}})
-		repo, err := m.repository.open("oci://registry.example/charts/nginx")
+		const raw = "oci://registry.example/charts/nginx"
+		from, err := m.repository.at(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := m.repository.visit(ChartRef{RepositoryURL: raw}, from.asked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		repo, err := v.open(t.Context(), from)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 
+	"github.com/muster-project/muster/pkg/render/egress"
 	"github.com/muster-project/muster/pkg/render/memo"
 )
 
@@ -88,6 +89,8 @@ type Options struct {
 	// every URL. The result is trusted to be what the operator wants: an oci
 	// URL that is mapped to an http one is fetched as OCI over plain HTTP.
 	Mirror func(url string) string
+	// Addresses are those that are fetched from.
+	Addresses egress.Policy
 	// FetchTimeout bounds one download, 30 s if zero.
 	FetchTimeout time.Duration
 	// FetchLimit bounds the bytes of one download, 32 MiB if zero.

@@ -6,6 +6,7 @@ package release
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -22,16 +23,18 @@ const indexCacheLimit = 64 << 20
 const rememberedRefs = 10_000
 
 // repository downloads archives from repositories of either kind, through
-// mirrors and the cache.
+// mirrors and the cache. What is cached is for those alone who enter a repository as
+// the one did who was given it.
 type repository struct {
 	options Options
 	fetch   fetcher
+	client  *http.Client // of those who enter as nobody in particular
 	now     func() time.Time
 
-	archives *memo.Cache[string, []byte]       // by digest, or by URL where an index has no digest
-	indexes  *memo.Cache[string, *index]       // by URL
-	resolved *memo.Cache[ChartRef, resolution] // what a reference meant last
-	flights  memo.Flights[ChartRef, []byte]
+	archives *memo.Cache[string, []byte]     // by scope and digest, or URL where an index has no digest
+	indexes  *memo.Cache[string, *index]     // by scope and URL
+	resolved *memo.Cache[string, resolution] // what a reference meant last, by its key
+	flights  memo.Flights[string, []byte]    // by its key
 }
 
 // resolution is what a reference meant at a time.
@@ -43,37 +46,39 @@ type resolution struct {
 func newRepository(options Options) *repository {
 	return &repository{
 		options:  options,
-		fetch:    fetcher{client: newHTTPClient(), timeout: options.FetchTimeout, limit: options.FetchLimit},
+		fetch:    fetcher{timeout: options.FetchTimeout, limit: options.FetchLimit},
+		client:   newHTTPClient(options.Addresses, nil),
 		now:      time.Now,
 		archives: memo.NewCache[string, []byte](options.CacheLimit),
 		indexes:  memo.NewCache[string, *index](indexCacheLimit),
-		resolved: memo.NewCache[ChartRef, resolution](rememberedRefs),
+		resolved: memo.NewCache[string, resolution](rememberedRefs),
 	}
 }
 
 // load returns the archive that a reference means. Its errors are faults.
 func (r *repository) load(ctx context.Context, ref ChartRef) ([]byte, error) {
-	if archive, ok := r.recall(ref, r.options.IndexTTL); ok {
+	key := ref.key()
+	if archive, ok := r.recall(key, r.options.IndexTTL); ok {
 		return archive, nil
 	}
-	return r.flights.Do(ctx, ref, func() ([]byte, error) {
-		if archive, ok := r.recall(ref, r.options.IndexTTL); ok {
+	return r.flights.Do(ctx, key, func() ([]byte, error) {
+		if archive, ok := r.recall(key, r.options.IndexTTL); ok {
 			return archive, nil // the flight before this one brought it
 		}
-		key, archive, err := r.download(ctx, ref)
+		found, archive, err := r.download(ctx, ref)
 		if err != nil {
 			return r.fallBack(ctx, ref, err)
 		}
-		r.archives.Put(key, archive, int64(len(archive)))
-		r.resolved.Put(ref, resolution{key, r.now()}, 1)
+		r.archives.Put(found, archive, int64(len(archive)))
+		r.resolved.Put(key, resolution{found, r.now()}, 1)
 		return archive, nil
 	})
 }
 
 // recall returns the archive of a reference that was resolved within the time
 // given; zero means ever.
-func (r *repository) recall(ref ChartRef, within time.Duration) ([]byte, bool) {
-	known, ok := r.resolved.Get(ref)
+func (r *repository) recall(key string, within time.Duration) ([]byte, bool) {
+	known, ok := r.resolved.Get(key)
 	if !ok || within > 0 && r.now().Sub(known.at) > within {
 		return nil, false
 	}
@@ -84,10 +89,15 @@ func (r *repository) recall(ref ChartRef, within time.Duration) ([]byte, bool) {
 // may be down for the reason for which a cluster is being replaced.
 func (r *repository) fallBack(ctx context.Context, ref ChartRef, err error) ([]byte, error) {
 	var f *fault
-	if !errors.As(err, &f) || f.reason != Unreachable || ctx.Err() != nil {
+	if !errors.As(err, &f) || ctx.Err() != nil {
 		return nil, err
 	}
-	archive, ok := r.recall(ref, 0)
+	// Who is nobody in particular is denied what was for everybody when he asked too
+	// often. Credentials that are denied count no more.
+	if f.reason != Unreachable && (f.reason != Denied || ref.Access != nil) {
+		return nil, err
+	}
+	archive, ok := r.recall(ref.key(), 0)
 	if !ok {
 		return nil, err
 	}
@@ -105,11 +115,16 @@ func (r *repository) download(ctx context.Context, ref ChartRef) (key string, ar
 	if ref.ChartName == "" {
 		return "", nil, faultf(Invalid, "no chart name")
 	}
+	v, err := r.visit(ref, base)
+	if err != nil {
+		return "", nil, err
+	}
+	defer v.end()
 	switch base.Scheme {
 	case "http", "https":
-		return r.downloadHTTP(ctx, ref)
+		return v.downloadHTTP(ctx, ref)
 	case "oci":
-		return r.downloadOCI(ctx, strings.TrimSuffix(ref.RepositoryURL, "/")+"/"+strings.Trim(ref.ChartName, "/"), ref.Version)
+		return v.downloadOCI(ctx, strings.TrimSuffix(ref.RepositoryURL, "/")+"/"+strings.Trim(ref.ChartName, "/"), ref.Version)
 	}
 	return "", nil, faultf(Invalid, "%s is no http, https or oci URL", RedactURL(ref.RepositoryURL))
 }
@@ -127,7 +142,16 @@ func parseURL(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// mirrored returns the URL to fetch in place of another.
-func (r *repository) mirrored(raw string) (*url.URL, error) {
-	return parseURL(r.options.Mirror(raw))
+// at returns where what a URL names is downloaded from.
+func (r *repository) at(raw string) (place, error) {
+	asked, err := parseURL(raw)
+	if err != nil {
+		return place{}, err
+	}
+	resolved := r.options.Mirror(raw)
+	if resolved == raw {
+		return place{asked: asked, target: asked}, nil
+	}
+	target, err := parseURL(resolved)
+	return place{asked: asked, target: target, mirrored: true}, err
 }

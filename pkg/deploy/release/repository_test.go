@@ -145,6 +145,16 @@ func TestLoadChartFromMemoryWhileTheRepositoryIsDown(t *testing.T) {
 	}
 }
 
+func TestLoadChartFromMemoryWhileTheRepositoryHasEnough(t *testing.T) {
+	m, server := newRepositoryManager(t, nil)
+	now := time.Now()
+	m.repository.now = func() time.Time { return now }
+	mustLoad(t, m, ref)
+	now = now.Add(time.Hour)
+	server.intercept = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }
+	mustLoad(t, m, ref)
+}
+
 func TestLoadChartOnceForAllWhoAsk(t *testing.T) {
 	m, server := newRepositoryManager(t, nil)
 	release := make(chan struct{})
@@ -256,8 +266,18 @@ func TestLoadChartErrors(t *testing.T) {
 				http.Redirect(w, r, strings.Replace(s.URL, "://", "://user:hunter22@", 1), http.StatusFound)
 			}
 		}, Unreachable, "redirected to a URL with credentials"},
-		"a URL to the metadata of a cloud": {ChartRef{RepositoryURL: "http://169.254.169.254/latest"}, nil, Unreachable, "link-local"},
-		"nobody there":                     {ChartRef{RepositoryURL: "http://127.0.0.1:1/"}, nil, Unreachable, "refused"},
+		"redirected to the metadata of a cloud": {ChartRef{}, func(s *chartServer) {
+			s.intercept = func(w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, "http://169.254.169.254/latest", http.StatusFound)
+			}
+		}, Denied, "link-local"},
+		"redirected to the server itself": {ChartRef{}, func(s *chartServer) {
+			s.intercept = func(w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
+			}
+		}, Denied, "a loopback address"},
+		"a URL to the metadata of a cloud": {ChartRef{RepositoryURL: "http://169.254.169.254/latest"}, nil, Denied, "link-local"},
+		"a URL to the server itself":       {ChartRef{RepositoryURL: "http://127.0.0.1:1/"}, nil, Denied, "a loopback address"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

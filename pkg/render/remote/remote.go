@@ -14,6 +14,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	_ "crypto/sha512" // digests may be of it
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -25,8 +26,10 @@ import (
 	"strings"
 	"time"
 
+	godigest "github.com/opencontainers/go-digest"
 	"k8s.io/klog/v2"
 
+	"github.com/muster-project/muster/pkg/render/egress"
 	"github.com/muster-project/muster/pkg/render/memo"
 )
 
@@ -58,6 +61,9 @@ type Source struct {
 	InsecureSkipTLSVerify bool
 	// PlainHTTP speaks to an OCI registry without TLS.
 	PlainHTTP bool
+	// Digest is what an http or https URL has to serve, as in "sha256:0123…"; empty is
+	// anything. What has it is fetched once, and never due again.
+	Digest string
 }
 
 // Blob is one file, as it was served.
@@ -73,7 +79,7 @@ type Content struct {
 	Blobs []Blob
 	// Digest is of all of it, "sha256:" and hexadecimal digits.
 	Digest string
-	// Due is when it has to be fetched again.
+	// Due is when it has to be fetched again, zero if never.
 	Due time.Time
 }
 
@@ -83,6 +89,8 @@ type Options struct {
 	// mirror is the operator's: it may be on a loopback address, and no credentials of
 	// the source are sent to it.
 	Mirror func(url string) string
+	// Addresses are those that are fetched from.
+	Addresses egress.Policy
 	// Timeout bounds one fetch, 30 s if zero.
 	Timeout time.Duration
 	// Limit bounds the bytes of one source, 32 MiB if zero.
@@ -143,19 +151,25 @@ func (s Source) key() (string, error) {
 
 func (f *Fetcher) recall(key string) (Content, bool) {
 	content, ok := f.known.Get(key)
-	return content, ok && f.options.Now().Before(content.Due)
+	return content, ok && (content.Due.IsZero() || f.options.Now().Before(content.Due))
 }
 
 func (f *Fetcher) fetch(ctx context.Context, key string, source Source) (Content, error) {
 	limited, cancel := context.WithTimeout(ctx, f.options.Timeout)
 	defer cancel()
 	blobs, err := f.blobs(limited, source)
+	if err == nil {
+		err = source.verify(blobs)
+	}
 	if ctx.Err() != nil {
 		return Content{}, context.Cause(ctx)
 	}
 	due := f.options.Now().Add(max(cmp.Or(source.Interval, DefaultInterval), minInterval))
 	if err != nil {
 		return f.fallBack(ctx, key, due, source, err)
+	}
+	if source.Digest != "" {
+		due = time.Time{}
 	}
 	content := Content{Blobs: blobs, Digest: digestOf(blobs), Due: due}
 	size := int64(0)
@@ -164,6 +178,23 @@ func (f *Fetcher) fetch(ctx context.Context, key string, source Source) (Content
 	}
 	f.known.Put(key, content, size+1)
 	return content, nil
+}
+
+// verify compares what was fetched with the digest that it has to have.
+func (s Source) verify(blobs []Blob) error {
+	if s.Digest == "" {
+		return nil
+	}
+	wanted := godigest.Digest(s.Digest)
+	if wanted.Validate() != nil {
+		return faultf(Invalid, "its digest has to be a sha256, sha384 or sha512 one")
+	}
+	for _, blob := range blobs {
+		if got := wanted.Algorithm().FromBytes(blob.Data); got != wanted {
+			return faultf(Invalid, "it is not what it should be: its digest is %s, not %s", got, wanted)
+		}
+	}
+	return nil
 }
 
 // fallBack uses what is remembered of a server that can't be reached.
@@ -204,9 +235,12 @@ func (f *Fetcher) blobs(ctx context.Context, source Source) ([]Blob, error) {
 		}
 		target, source.Credentials = mirror, Credentials{}
 	}
-	client, err := client(source, mirror)
+	client, err := f.client(source)
 	if err != nil {
 		return nil, err
+	}
+	if mirror != nil {
+		ctx = egress.WithMirror(ctx, mirror)
 	}
 	defer client.CloseIdleConnections()
 	if asked.Scheme == "oci" {

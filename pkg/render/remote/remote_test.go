@@ -8,12 +8,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -48,25 +46,6 @@ func wantReason(t *testing.T, err error, reason Reason, says string) {
 }
 
 const public = "https://sources.test"
-
-func TestForbiddenAddresses(t *testing.T) {
-	for address, ok := range map[string]bool{
-		"93.184.216.34": true, "10.0.0.1": true, "192.168.1.1": true, "2606:2800:220:1::1": true,
-		"127.0.0.1": false, "127.9.9.9": false, "::1": false, "::ffff:127.0.0.1": false, "64:ff9b::7f00:1": false,
-		"169.254.169.254": false, "::ffff:169.254.169.254": false, "64:ff9b::a9fe:a9fe": false, "fe80::1": false, "fe80::1%eth0": false,
-		"fd00:ec2::254": false, "100.100.100.200": false, "168.63.129.16": false, "0.0.0.0": false, "::": false, "224.0.0.1": false, "ff02::1": false, "255.255.255.255": false,
-	} {
-		if why := forbidden(netip.MustParseAddr(address), false); (why == "") != ok {
-			t.Errorf("%s: %q", address, why)
-		}
-	}
-	if why := forbidden(netip.MustParseAddr("127.0.0.1"), true); why != "" {
-		t.Errorf("a mirror on loopback: %s", why)
-	}
-	if forbidden(netip.MustParseAddr("169.254.169.254"), true) == "" {
-		t.Error("a mirror may be at the metadata address")
-	}
-}
 
 func TestNothingIsFetchedFromLoopback(t *testing.T) {
 	asked := atomic.Bool{}
@@ -168,62 +147,6 @@ func TestRedirects(t *testing.T) {
 		if err == nil && (req.Header.Get("Authorization") != "") != tt.keeps {
 			t.Errorf("%s to %s: credentials %q", tt.from, tt.to, req.Header.Get("Authorization"))
 		}
-	}
-}
-
-// direct lets a client reach a test server as if it were a public one.
-func direct(t *testing.T, source Source, server *httptest.Server) (*http.Client, *url.URL) {
-	t.Helper()
-	target, err := url.Parse(server.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := client(source, target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c, target
-}
-
-func TestCredentialsAndCertificates(t *testing.T) {
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprint(w, r.Header.Get("Authorization"))
-	}))
-	defer server.Close()
-	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-	for name, tt := range map[string]struct {
-		source Source
-		want   string
-		reason Reason
-	}{
-		"token":      {source: Source{Credentials: Credentials{Token: "t", Username: "u", CA: ca}}, want: "Bearer t"},
-		"password":   {source: Source{Credentials: Credentials{Username: "u", Password: "p", CA: ca}}, want: "Basic dTpw"},
-		"any":        {source: Source{InsecureSkipTLSVerify: true}, want: ""},
-		"unknown CA": {source: Source{}, reason: Denied},
-	} {
-		t.Run(name, func(t *testing.T) {
-			c, target := direct(t, tt.source, server)
-			fetcher := NewFetcher(Options{})
-			blobs, err := fetcher.get(t.Context(), c, target, tt.source)
-			var failed *fault
-			switch {
-			case tt.reason != "":
-				if !errors.As(err, &failed) || failed.reason != tt.reason || !strings.Contains(err.Error(), "caFile") {
-					t.Errorf("error %v", err)
-				}
-			case err != nil || string(blobs[0].Data) != tt.want:
-				t.Errorf("%v, %v", blobs, err)
-			}
-		})
-	}
-	if _, err := client(Source{Credentials: Credentials{CA: []byte("none")}}, nil); err == nil {
-		t.Error("a CA that is none was accepted")
-	}
-	// A mirror is not the host that credentials were given for.
-	fetcher := NewFetcher(mirrored(public, server))
-	content, err := fetcher.Fetch(t.Context(), Source{URL: public + "/a", InsecureSkipTLSVerify: true, Credentials: Credentials{Token: "t"}})
-	if err != nil || len(content.Blobs[0].Data) != 0 {
-		t.Errorf("a mirror was sent %v, %v", content, err)
 	}
 }
 

@@ -67,12 +67,13 @@ func validateCharts(charts []config.HelmChart, namespace string, path *field.Pat
 func validateChart(chart *config.HelmChart, namespace string, path *field.Path) field.ErrorList {
 	errs := chartTable.Validate(chart, path)
 	if chart.Options != nil {
-		errs = append(errs, helmOptionsTable.Validate(chart.Options, path.Child("options"))...)
 		errs = append(errs, validateHelmOptions(chart.Options, path.Child("options"))...)
 	}
 	errs = append(errs, oneOf(chart.HelmChartAction, chartActions, chartActions, path.Child("helmChartAction"))...)
 	errs = append(errs, validateRelease(chart, path)...)
-	errs = append(errs, validateRepositoryURL(chart.RepositoryURL, path.Child("repositoryURL"))...)
+	errs = append(errs, validateRepositoryURL(chart.RepositoryURL, namespace, path.Child("repositoryURL"))...)
+	errs = append(errs, validateChartAccess(chart, namespace, path)...)
+	errs = append(errs, validateChartProofs(chart, namespace, path)...)
 	errs = append(errs, validateChartName(chart, path.Child("chartName"))...)
 	if version := chart.ChartVersion; hasTemplate(version) {
 		errs = append(errs, validateTemplateSize(version, path.Child("chartVersion"))...)
@@ -109,7 +110,7 @@ func isReleaseName(name string, _ bool) []string {
 	return problems
 }
 
-func validateRepositoryURL(text string, path *field.Path) field.ErrorList {
+func validateRepositoryURL(text, namespace string, path *field.Path) field.ErrorList {
 	switch {
 	case text == "":
 		return field.ErrorList{field.Required(path, "the URL of the repository or registry")}
@@ -119,7 +120,7 @@ func validateRepositoryURL(text string, path *field.Path) field.ErrorList {
 		return field.ErrorList{field.TooLong(path, "", maxURLSize)}
 	}
 	if slices.Contains(fluxSchemes, schemeOf(text)) {
-		return nil // the table has refused it
+		return validateFluxURL(text, namespace, path)
 	}
 	parsed, err := url.Parse(text)
 	if err != nil {
@@ -130,7 +131,7 @@ func validateRepositoryURL(text string, path *field.Path) field.ErrorList {
 		return field.ErrorList{field.Invalid(path, field.OmitValueType{}, "must not have credentials in it: they would show wherever the URL does")}
 	}
 	if !slices.Contains(urlSchemes, schemeOf(text)) {
-		return field.ErrorList{field.Invalid(path, text, "has to start with "+strings.Join(urlSchemes, ", "))}
+		return field.ErrorList{field.Invalid(path, text, "has to start with "+strings.Join(slices.Concat(urlSchemes, fluxSchemes), ", "))}
 	}
 	if parsed.Host == "" {
 		return field.ErrorList{field.Invalid(path, text, "has no host")}
@@ -144,6 +145,8 @@ func validateRepositoryURL(text string, path *field.Path) field.ErrorList {
 func validateChartName(chart *config.HelmChart, path *field.Path) field.ErrorList {
 	name := chart.ChartName
 	switch {
+	case isFluxURL(chart.RepositoryURL):
+		return validateDirectory(name, path)
 	case name == "":
 		return field.ErrorList{field.Required(path, "the name of the chart")}
 	case hasTemplate(name):

@@ -10,7 +10,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/muster-project/muster/pkg/apis/config"
-	"github.com/muster-project/muster/pkg/apis/lib"
 )
 
 func TestValidateCharts(t *testing.T) {
@@ -47,7 +46,6 @@ func TestValidateCharts(t *testing.T) {
 		"not a URL":               {func(c *config.HelmChart) { c.RepositoryURL = "https://a b:secret" }, []string{"charts[0].repositoryURL: is not a URL"}},
 		"long URL":                {func(c *config.HelmChart) { c.RepositoryURL = "https://" + strings.Repeat("a", 2048) }, []string{"charts[0].repositoryURL: Too long"}},
 		"credentials in URL":      {func(c *config.HelmChart) { c.RepositoryURL = "https://me:secret@example.com" }, []string{"charts[0].repositoryURL: must not have credentials in it"}},
-		"Flux":                    {func(c *config.HelmChart) { c.RepositoryURL = "gitrepository://flux/charts/a" }, []string{`charts[0].repositoryURL: Forbidden: "gitrepository://" is not supported yet, only http://, https://, oci://`}},
 		"no chart":                {func(c *config.HelmChart) { c.ChartName = "" }, []string{"charts[0].chartName: Required value"}},
 		"other repository":        {func(c *config.HelmChart) { c.ChartName = "bitnami/kyverno" }, []string{`charts[0].chartName: names repository "bitnami", but repositoryName is "kyverno"`}},
 		"repository without":      {func(c *config.HelmChart) { c.ChartName = "kyverno/" }, []string{"charts[0].chartName: has to be CHART"}},
@@ -67,26 +65,6 @@ func TestValidateCharts(t *testing.T) {
 				"charts[0].valuesFrom[0].namespace: has to be civo, the namespace of the profile",
 				`charts[0].valuesFrom[1].kind: Unsupported value: "Bucket"`, "charts[0].valuesFrom[1].name: Required value",
 			},
-		},
-		"credentials": {
-			func(c *config.HelmChart) { c.RegistryCredentialsConfig = &config.RegistryCredentialsConfig{Key: "a"} },
-			[]string{"charts[0].registryCredentialsConfig: Forbidden: not supported yet"},
-		},
-		"empty credentials": {
-			func(c *config.HelmChart) { c.RegistryCredentialsConfig = &config.RegistryCredentialsConfig{} },
-			[]string{"charts[0].registryCredentialsConfig: Forbidden: not supported yet"},
-		},
-		"provenance": {
-			func(c *config.HelmChart) {
-				c.ProvenanceVerification = &config.ProvenanceVerification{KeyringSecretRef: lib.SecretReference{Name: "a"}}
-			},
-			[]string{"charts[0].provenanceVerification: Forbidden: not supported yet"},
-		},
-		"signature": {
-			func(c *config.HelmChart) {
-				c.SignatureVerification = &config.SignatureVerification{Provider: "Keyless"}
-			},
-			[]string{"charts[0].signatureVerification: Forbidden: not supported yet"},
 		},
 	}
 	for name, tt := range tests {

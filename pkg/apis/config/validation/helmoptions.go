@@ -13,18 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/muster-project/muster/pkg/apis/config"
-	"github.com/muster-project/muster/pkg/apis/unsupported"
 )
-
-// helmOption is an option of a release that is refused unless it has one of the
-// values.
-func helmOption(path, reason string, value func(*config.HelmOptions) any, supported ...string) unsupported.Field[config.HelmOptions] {
-	return unsupported.Field[config.HelmOptions]{Path: path, Reason: reason, Value: value, Supported: supported}
-}
-
-var helmOptionsTable = unsupported.Table[config.HelmOptions]{
-	helmOption("passCredentialsAll", "repositories are read without credentials", func(o *config.HelmOptions) any { return o.PassCredentialsAll }),
-}
 
 // musterLabels is the prefix of labels that Muster sets on the records of releases.
 const musterLabels = "muster.projectsveltos.io/"

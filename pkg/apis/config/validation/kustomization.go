@@ -35,8 +35,7 @@ func validateKustomizationRefs(refs []config.KustomizationRef, namespace string,
 }
 
 func validateKustomizationRef(ref *config.KustomizationRef, namespace string, at *field.Path) field.ErrorList {
-	errs := kustomizationTable.Validate(ref, at)
-	errs = append(errs, oneOf(ref.DeploymentType, deploymentTypes, deploymentTypes, at.Child("deploymentType"))...)
+	errs := oneOf(ref.DeploymentType, deploymentTypes, deploymentTypes, at.Child("deploymentType"))
 	if ref.Tier < 1 {
 		errs = append(errs, field.Invalid(at.Child("tier"), ref.Tier, "has to be at least 1"))
 	}
@@ -90,9 +89,9 @@ func validateDirectory(directory string, at *field.Path) field.ErrorList {
 func validateObjectSource(kind, namespace, name string, known []string, own string, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if kind == "" {
-		errs = append(errs, field.Required(at.Child("kind"), strings.Join(sourceKinds, " or ")))
+		errs = append(errs, field.Required(at.Child("kind"), strings.Join(known, ", ")))
 	} else {
-		errs = append(errs, oneOf(kind, known, sourceKinds, at.Child("kind"))...)
+		errs = append(errs, oneOf(kind, known, known, at.Child("kind"))...)
 	}
 	if name == "" {
 		errs = append(errs, field.Required(at.Child("name"), "the name of the source"))

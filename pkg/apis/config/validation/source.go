@@ -24,6 +24,7 @@ const maxTemplateSize = 4 << 10
 
 var (
 	sourceKinds     = []string{config.SourceKindConfigMap, config.SourceKindSecret}
+	fluxSources     = []string{config.SourceKindGitRepository, config.SourceKindOCIRepository, config.SourceKindBucket}
 	allSourceKinds  = append(slices.Clone(sourceKinds), fluxSources...)
 	deploymentTypes = []lib.DeploymentType{lib.DeploymentTypeRemote, lib.DeploymentTypeLocal}
 )
@@ -40,11 +41,11 @@ func validatePolicyRefs(refs []config.PolicyRef, namespace string, path *field.P
 }
 
 func validatePolicyRef(ref *config.PolicyRef, namespace string, path *field.Path) field.ErrorList {
-	errs := policyRefTable.Validate(ref, path)
-	errs = append(errs, oneOf(ref.DeploymentType, deploymentTypes, deploymentTypes, path.Child("deploymentType"))...)
+	errs := oneOf(ref.DeploymentType, deploymentTypes, deploymentTypes, path.Child("deploymentType"))
 	if ref.Tier < 1 {
 		errs = append(errs, field.Invalid(path.Child("tier"), ref.Tier, "has to be at least 1"))
 	}
+	errs = append(errs, validatePolicyPath(ref, path.Child("path"))...)
 	if ref.RemoteURL != nil {
 		if ref.Kind != "" || ref.Name != "" {
 			errs = append(errs, field.Invalid(path, field.OmitValueType{}, "remoteURL excludes kind and name"))
@@ -80,6 +81,14 @@ func validateRemoteURL(remote *config.RemoteURL, namespace string, path *field.P
 		}
 	}
 	return errs
+}
+
+// validatePolicyPath checks the path in a source, which the sources of Flux alone have.
+func validatePolicyPath(ref *config.PolicyRef, path *field.Path) field.ErrorList {
+	if ref.Path != "" && !slices.Contains(fluxSources, ref.Kind) {
+		return field.ErrorList{field.Invalid(path, ref.Path, "is for "+strings.Join(fluxSources, ", ")+" alone")}
+	}
+	return validateDirectory(ref.Path, path)
 }
 
 // validateFetchURL checks a URL without quoting it where it may have a password in it.

@@ -29,7 +29,6 @@ import (
 	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/fleet"
 	"github.com/muster-project/muster/pkg/fleet/fence"
-	"github.com/muster-project/muster/pkg/render"
 	"github.com/muster-project/muster/pkg/render/kustomize"
 	"github.com/muster-project/muster/pkg/render/remote"
 	"github.com/muster-project/muster/pkg/selection"
@@ -120,7 +119,7 @@ func (p *parts) newSummaries(mgr manager.Manager, host cluster.Cluster, connecti
 			OwnerExists: p.ownerExists(mgr),
 		}),
 		Revisions: p.revisions, Renderer: p.Renderer,
-		Kustomizations: kustomize.NewBuilder(render.CheckYAML),
+		Kustomizations: kustomize.NewBuilder(p.Builds),
 		Fetcher:        remote.NewFetcher(remote.Options{Mirror: p.Mirror}),
 		Strays:         p.Elected,
 		Era:            records.Era(p.epoch),

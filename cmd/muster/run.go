@@ -180,7 +180,7 @@ func (p *process) prepareTerms(o options.CompletedOptions, host *host, s *shared
 		WaitCurrent:  s.feed.WaitCurrent,
 		Records:      s.records,
 		Inventories:  s.inventories,
-		Renderer:     &render.Renderer{Templates: s.scripts},
+		Renderer:     &render.Renderer{Templates: s.scripts, Scripts: s.scripts},
 		Scripts:      s.scripts,
 		Builds:       s.builds,
 		Mirror:       o.Mirrors.Resolve,

@@ -47,14 +47,18 @@ fail, with the name of the object in the condition of the ClusterSummary.
 
 | annotation | why |
 |---|---|
-| ` + "`projectsveltos.io/lua`" + ` | sources are YAML or Go templates |
 | ` + "`projectsveltos.io/subresources`" + ` | objects are applied without their subresources |
-| ` + "`projectsveltos.io/tex-template`" + ` | templates have one set of functions, which escapes nothing |
 
 ## Where sources mean something else
 
 | field | what is different | why |
 |---|---|---|
+| ` + "`spec.templateResourceRefs`" + ` | one that is optional and missing is nil in ` + "`.MgmtResources`" + `, so that templates can ask for it, and one that is neither is an error. Muster needs the right to get, list and watch the kind on the host, and says which rule is missing. No error quotes a template that sees a Secret | what a template makes of a missing object would be deployed |
+| Secrets in ` + "`spec.templateResourceRefs`" + ` | have to have the type addons.projectsveltos.io/cluster-profile, or the annotation ` + "`muster.projectsveltos.io/template-resource`" + ` | who may write a profile would read all Secrets of the host by it, kubeconfigs among them |
+| ` + "`spec.templateResourceRefs[].watchFields`" + ` | paths as in ` + "`spec.replicas`" + ` and ` + "`metadata.labels['a.b/c']`" + `. A change of resourceVersion or managedFields alone never deploys anew | |
+| ` + "`getField`, `setField`" + ` and the like in templates | an identifier or a path that does not exist is an error; none changes the object that others see | Sveltos returns an empty text, which is deployed |
+| ` + "`projectsveltos.io/lua`" + ` | of policyRefs alone, and not beside ` + "`projectsveltos.io/template`" + `. A script may take one second and 256 MiB, and finds no ` + "`os`, `io`, `load` and `debug`" + `; see scripts.md | a script would run with the server's rights |
+| ` + "`projectsveltos.io/tex-template`" + ` | changes nothing: names, values and sources have one set of functions, the one of Sveltos' TxtFuncMap without what reads the surroundings, the clock or chance | the other one of Sveltos' sets escapes for HTML, which no Kubernetes object is |
 | ` + "`spec.patches[].target`" + ` | expressions have to match the whole of a field. Without a target, a strategic merge patch that has a kind and a name is for that object, and any other patch for all | one patch list serves manifests, kustomizations and charts, of which each has other objects |
 | ` + "`spec.patches`" + ` on charts | hooks of a chart are not patched | Helm gives a post-renderer no hooks |
 | ` + "`spec.patchesFrom`" + ` | a key holds one patch as in the profile, with patch and target, or a list of them | |

@@ -19,6 +19,7 @@ import (
 	"github.com/muster-project/muster/pkg/controllers/brief"
 	"github.com/muster-project/muster/pkg/controllers/clusterset"
 	"github.com/muster-project/muster/pkg/controllers/clustersummary"
+	"github.com/muster-project/muster/pkg/controllers/hostobjects"
 	"github.com/muster-project/muster/pkg/controllers/profile"
 	"github.com/muster-project/muster/pkg/controllers/sveltoscluster"
 	"github.com/muster-project/muster/pkg/controllers/term"
@@ -50,6 +51,8 @@ type parts struct {
 	sets      *clusterset.Reconciler
 	profiles  *profile.Reconciler
 	summaries *clustersummary.Reconciler
+	// objects are those of the host that templates see.
+	objects *hostobjects.Store
 }
 
 func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Manager, host cluster.Cluster) (*parts, error) {
@@ -86,6 +89,9 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Members: d.Index, WaitCurrent: d.WaitCurrent,
 		Revisions: p.revisions, Events: recorder, Now: time.Now,
 	}
+	if p.objects, err = p.newHostObjects(mgr, host); err != nil {
+		return nil, err
+	}
 	p.summaries = p.newSummaries(mgr, host, connections, recorder)
 	return p, nil
 }
@@ -112,7 +118,7 @@ func (p *parts) newConnections(ctx context.Context, t term.Term, mgr manager.Man
 
 func (p *parts) newSummaries(mgr manager.Manager, host cluster.Cluster, connections *fleet.Clusters, recorder events.EventRecorder) *clustersummary.Reconciler {
 	return clustersummary.New(clustersummary.Options{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Host: p.Reach.Reader(host.GetAPIReader()), Clusters: connections, Workers: p.workers,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Host: p.Reach.Reader(host.GetAPIReader()), HostObjects: p.objects, Clusters: connections, Workers: p.workers,
 		Deployer: deploy.New(deploy.Options{
 			Inventory:   p.Inventories,
 			Charts:      release.NewManager(release.Options{Mirror: p.Mirror}),
@@ -135,6 +141,7 @@ func (p *parts) setup(ctx context.Context, mgr manager.Manager, host cluster.Clu
 		p.profiles.SetupWithManager(ctx, mgr),
 		p.summaries.SetupWithManager(ctx, mgr, host.GetCache()),
 		mgr.Add(manager.RunnableFunc(p.workers.Run)),
+		mgr.Add(manager.RunnableFunc(p.objects.Run)),
 		mgr.Add(manager.RunnableFunc(p.prober.Run)),
 		mgr.Add(manager.RunnableFunc(p.sweep)),
 	); err != nil {

@@ -75,6 +75,8 @@ type Object struct {
 	Source  inventory.Source
 	// SkipNamespaceCreation makes a missing namespace an error.
 	SkipNamespaceCreation bool
+	// Private says that no error may quote the content, as of one from a Secret.
+	Private bool
 }
 
 // ObjectList is one of a profile's lists of objects, in the order written.

@@ -176,7 +176,7 @@ func (p *pass) resolveObject(feature Feature, o Object) (wantedObject, error) {
 	}
 	return wantedObject{
 		key:     inventory.ObjectKey{Group: gvk.Group, Kind: gvk.Kind, Namespace: obj.GetNamespace(), Name: obj.GetName()},
-		version: gvk.Version, feature: feature, source: o.Source, hash: hash, content: obj, skipNamespace: o.SkipNamespaceCreation,
+		version: gvk.Version, feature: feature, source: o.Source, hash: hash, content: obj, skipNamespace: o.SkipNamespaceCreation, private: o.Private,
 	}, nil
 }
 

@@ -20,6 +20,7 @@ type wantedObject struct {
 	hash          string
 	content       *unstructured.Unstructured // sanitized, without marks
 	skipNamespace bool
+	private       bool
 }
 
 // wantedRelease is a chart of a request, as far as planning needs it.

@@ -128,13 +128,14 @@ func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, summar
 	}
 	b := &requestBuilder{
 		host: r.Host, renderer: r.Renderer, kustomizations: r.Kustomizations, fetcher: r.Fetcher, now: r.Now, data: data, namespace: cluster.Namespace, tenant: owner.Namespace,
-		reads: func(s sourceRef) { r.memory.reads(name, s) },
+		reads:       func(s sourceRef) { r.memory.reads(name, s) },
+		hostObjects: r.HostObjects, reader: name,
 	}
 	owner.Tier = revision.Spec.Tier
 	request := b.request(ctx, owner, summary.Name, revision.Name, revision.Spec)
 	o.refresh = b.due
 	request.Era = r.Era
-	o.result = r.Deployer.Deploy(ctx, target, request)
+	o.result = b.masked(r.Deployer.Deploy(ctx, target, request))
 	r.wake(ctx, target.Ref, o.result.Requeue)
 	return nil
 }

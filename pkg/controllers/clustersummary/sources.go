@@ -54,7 +54,7 @@ func (b *requestBuilder) objects(ctx context.Context, refs []configv1beta1.Polic
 			return list
 		}
 		for _, content := range objects {
-			list.Objects = append(list.Objects, deploy.Object{Content: content, Source: from, SkipNamespaceCreation: ref.SkipNamespaceCreation})
+			list.Objects = append(list.Objects, deploy.Object{Content: content, Source: from, SkipNamespaceCreation: ref.SkipNamespaceCreation, Private: b.private})
 		}
 	}
 	return list
@@ -67,6 +67,7 @@ func (b *requestBuilder) source(ctx context.Context, path string, ref configv1be
 	if err != nil || content == nil {
 		return nil, inventory.Source{}, err
 	}
+	b.secretly(content)
 	from := inventory.Source{Kind: content.Kind, Namespace: content.Namespace, Name: content.Name, Tier: ref.Tier}
 	objects, err := b.renderer.Objects(ctx, *content, b.data)
 	if err != nil {

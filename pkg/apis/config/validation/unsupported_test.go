@@ -29,6 +29,7 @@ var obeyed = map[string][]string{
 		"spec.kustomizationRefs[].targetNamespace", "spec.kustomizationRefs[].optional", "spec.kustomizationRefs[].skipNamespaceCreation",
 		"spec.kustomizationRefs[].values", "spec.kustomizationRefs[].valuesFrom",
 		"spec.policyRefs[].remoteURL", "spec.kustomizationRefs[].remoteURL",
+		"spec.templateResourceRefs",
 		"spec.patches", "spec.patchesFrom", "spec.extraLabels", "spec.extraAnnotations", "spec.helmCharts[].valuesFrom",
 		"spec.helmCharts[].repositoryName", "spec.helmCharts[].chartName", "spec.helmCharts[].chartVersion", "spec.helmCharts[].releaseName",
 		"spec.helmCharts[].releaseNamespace", "spec.helmCharts[].values", "spec.helmCharts[].helmChartAction",

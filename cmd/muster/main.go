@@ -52,7 +52,7 @@ func newCommand(ctx context.Context) *cobra.Command {
 func newScriptWorkerCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   scriptWorkerCommand,
-		Short: "Evaluate templates and build kustomizations for a server, which starts this by itself",
+		Short: "Evaluate templates, build kustomizations and render charts for a server, which starts this by itself",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return serveWorker(cmd.InOrStdin(), cmd.OutOrStdout())

@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/muster-project/muster/pkg/deploy/release/rendering"
 	"github.com/muster-project/muster/pkg/render"
 	"github.com/muster-project/muster/pkg/render/kustomize"
 	"github.com/muster-project/muster/pkg/script"
@@ -17,7 +18,8 @@ import (
 const scriptWorkerCommand = "script-worker"
 
 const (
-	// buildMemory is what a worker may have that builds kustomizations, in bytes: parsed YAML takes fifty times its text.
+	// buildMemory is what a worker may have that builds kustomizations and renders charts,
+	// in bytes: parsed YAML takes fifty times its text.
 	buildMemory = 512 << 20
 	// buildTime is how long one build may take.
 	buildTime = 10 * time.Second
@@ -28,5 +30,5 @@ func workerCommand() []string { return []string{"/proc/self/exe", scriptWorkerCo
 
 // serveWorker is the body of a worker.
 func serveWorker(in io.Reader, out io.Writer) error {
-	return script.ServeWorker(in, out, kustomize.Program(render.CheckYAML))
+	return script.ServeWorker(in, out, kustomize.Program(render.CheckYAML), rendering.Program())
 }

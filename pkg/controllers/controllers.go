@@ -74,7 +74,7 @@ type Dependencies struct {
 	Renderer    *render.Renderer
 	// Scripts evaluate what users wrote in Lua.
 	Scripts *script.Pool
-	// Builds builds kustomizations: it has more time and memory, and nobody who
+	// Builds builds kustomizations and renders charts: it has more time and memory, and nobody who
 	// evaluates a template waits for it.
 	Builds *script.Pool
 	// Mirror maps the URL of a chart repository to the one to fetch from.

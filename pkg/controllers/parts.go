@@ -27,6 +27,7 @@ import (
 	"github.com/muster-project/muster/pkg/deploy"
 	"github.com/muster-project/muster/pkg/deploy/inventory"
 	"github.com/muster-project/muster/pkg/deploy/release"
+	"github.com/muster-project/muster/pkg/deploy/release/rendering"
 	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/fleet"
 	"github.com/muster-project/muster/pkg/fleet/fence"
@@ -121,7 +122,7 @@ func (p *parts) newSummaries(mgr manager.Manager, host cluster.Cluster, connecti
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Host: p.Reach.Reader(host.GetAPIReader()), HostObjects: p.objects, Clusters: connections, Workers: p.workers,
 		Deployer: deploy.New(deploy.Options{
 			Inventory:   p.Inventories,
-			Charts:      release.NewManager(release.Options{Mirror: p.Mirror}),
+			Charts:      release.NewManager(release.Options{Mirror: p.Mirror, Rendering: rendering.New(p.Builds)}),
 			OwnerExists: p.ownerExists(mgr),
 		}),
 		Revisions: p.revisions, Renderer: p.Renderer,

@@ -16,19 +16,14 @@ import (
 
 	"github.com/muster-project/muster/cmd/muster/backups"
 	"github.com/muster-project/muster/cmd/muster/installation"
-	"github.com/muster-project/muster/pkg/script"
 	"github.com/muster-project/muster/pkg/version"
 )
-
-// scriptWorkerCommand is how the server calls this binary to evaluate a
-// template in a process of its own.
-const scriptWorkerCommand = "script-worker"
 
 func main() {
 	// A worker has nothing to do with logs, flags and signals, and is started
 	// within milliseconds, which cobra and its flags would take.
 	if len(os.Args) == 2 && os.Args[1] == scriptWorkerCommand {
-		if err := script.ServeWorker(os.Stdin, os.Stdout); err != nil {
+		if err := serveWorker(os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, "script worker:", err)
 			os.Exit(1)
 		}
@@ -57,10 +52,10 @@ func newCommand(ctx context.Context) *cobra.Command {
 func newScriptWorkerCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   scriptWorkerCommand,
-		Short: "Evaluate templates for a server, which starts this by itself",
+		Short: "Evaluate templates, build kustomizations and render charts for a server, which starts this by itself",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return script.ServeWorker(cmd.InOrStdin(), cmd.OutOrStdout())
+			return serveWorker(cmd.InOrStdin(), cmd.OutOrStdout())
 		},
 	}
 }

@@ -91,7 +91,8 @@ type shared struct {
 	feed        *index.Feed
 	records     *records.Store
 	inventories *inventory.Store
-	scripts     *script.Pool
+	// scripts evaluate templates and Lua, and builds what takes longer.
+	scripts, builds *script.Pool
 }
 
 // assemble makes the server and the controllers on what they share.
@@ -117,6 +118,7 @@ func (p *process) assemble(ctx context.Context, o options.CompletedOptions, host
 	}
 	p.background["selection index"] = func(ctx context.Context) error { return p.follow(ctx, s.feed) }
 	p.background["script workers"] = s.scripts.Run
+	p.background["build workers"] = s.builds.Run
 	p.background["end of watches"] = server.Retire
 	if host.certificate != nil {
 		p.background["serving certificate"] = host.certificate.Run
@@ -142,7 +144,8 @@ func (p *process) newShared(ctx context.Context, o options.CompletedOptions, hos
 	s := &shared{
 		gate:       term.NewGate(gateOptions),
 		selections: selection.NewIndex(),
-		scripts:    script.NewPool(script.Options{Command: []string{"/proc/self/exe", scriptWorkerCommand}}),
+		scripts:    script.NewPool(script.Options{Command: workerCommand()}),
+		builds:     script.NewPool(script.Options{Command: workerCommand(), MemoryLimit: buildMemory, WallLimit: buildTime}),
 	}
 	var encryption value.Transformer
 	feedOptions := index.Options{Prefix: o.Prefix(), Logger: klog.FromContext(ctx)}
@@ -177,8 +180,9 @@ func (p *process) prepareTerms(o options.CompletedOptions, host *host, s *shared
 		WaitCurrent:  s.feed.WaitCurrent,
 		Records:      s.records,
 		Inventories:  s.inventories,
-		Renderer:     &render.Renderer{Templates: s.scripts},
+		Renderer:     &render.Renderer{Templates: s.scripts, Scripts: s.scripts},
 		Scripts:      s.scripts,
+		Builds:       s.builds,
 		Mirror:       o.Mirrors.Resolve,
 		Addresses:    o.Addresses,
 		Elected:      o.Elected,

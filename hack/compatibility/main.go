@@ -40,20 +40,16 @@ its object changes.
 `
 
 const sources = `
-## What is found out later
-
-What a ConfigMap or Secret holds is known when it is read. One with an annotation below makes the deployment that needs it
-fail, with the name of the object in the condition of the ClusterSummary.
-
-| annotation | why |
-|---|---|
-| ` + "`projectsveltos.io/lua`" + ` | sources are YAML or Go templates |
-| ` + "`projectsveltos.io/tex-template`" + ` | templates have one set of functions, which escapes nothing |
-
 ## Where sources mean something else
 
 | field | what is different | why |
 |---|---|---|
+| ` + "`spec.templateResourceRefs`" + ` | one that is optional and missing is nil in ` + "`.MgmtResources`" + `, so that templates can ask for it, and one that is neither is an error. Muster needs the right to get, list and watch the kind on the host, and says which rule is missing. No error quotes a template that sees a Secret | what a template makes of a missing object would be deployed |
+| Secrets in ` + "`spec.templateResourceRefs`" + ` | have to have the type addons.projectsveltos.io/cluster-profile, or the annotation ` + "`muster.projectsveltos.io/template-resource`" + ` | who may write a profile would read all Secrets of the host by it, kubeconfigs among them |
+| ` + "`spec.templateResourceRefs[].watchFields`" + ` | paths as in ` + "`spec.replicas`" + ` and ` + "`metadata.labels['a.b/c']`" + `. A change of resourceVersion or managedFields alone never deploys anew | |
+| ` + "`getField`, `setField`" + ` and the like in templates | an identifier or a path that does not exist is an error; none changes the object that others see | Sveltos returns an empty text, which is deployed |
+| ` + "`projectsveltos.io/lua`" + ` | of policyRefs alone, and not beside ` + "`projectsveltos.io/template`" + `. A script may take one second and 256 MiB, and finds no ` + "`os`, `io`, `load` and `debug`" + `; see scripts.md | a script would run with the server's rights |
+| ` + "`projectsveltos.io/tex-template`" + ` | changes nothing: names, values and sources have one set of functions, the one of Sveltos' TxtFuncMap without what reads the surroundings, the clock or chance | the other one of Sveltos' sets escapes for HTML, which no Kubernetes object is |
 | ` + "`spec.patches[].target`" + ` | expressions have to match the whole of a field. Without a target, a strategic merge patch that has a kind and a name is for that object, and any other patch for all | one patch list serves manifests, kustomizations and charts, of which each has other objects |
 | ` + "`spec.patches`" + ` on charts | hooks of a chart are patched only where ` + "`options.postRenderStrategy`" + ` is combined or separate, which differ in that with combined no hook may be an object of the release as well | patches look at one object at a time |
 | ` + "`spec.helmCharts[].options.enableClientCache`" + ` | has no effect | what is fetched is kept in memory by its digest in any case, for all clusters |
@@ -77,6 +73,7 @@ fail, with the name of the object in the condition of the ClusterSummary.
 | ` + "`spec.maxConsecutiveFailures`" + ` | zero means no limit. A new leader tries once more | |
 | ` + "`spec.transitionFrom`" + ` | the predecessor's content stays until the successor is known to want nothing else of it | |
 | the labels projectsveltos.io/serviceaccount-name and /serviceaccount-namespace | both have to be set. The Secret with the account's kubeconfig for a cluster has to have the labels that a RoleRequest gives it, and a token in it | two accounts may have one name of the Secret between them |
+| ` + "`values.schema.json`" + ` of charts | references to URLs and files are left out: what they would check is not checked | Helm would fetch them, or read the server's files |
 | archives | links, paths that leave the archive, more than 10,000 files or 64 MiB are errors | |
 `
 

@@ -75,6 +75,9 @@ type Dependencies struct {
 	Renderer    *render.Renderer
 	// Scripts evaluate what users wrote in Lua.
 	Scripts *script.Pool
+	// Builds builds kustomizations and renders charts: it has more time and memory, and nobody who
+	// evaluates a template waits for it.
+	Builds *script.Pool
 	// Mirror maps the URL of a chart repository to the one to fetch from.
 	Mirror func(string) string
 	// Addresses are those that sources and charts are fetched from.

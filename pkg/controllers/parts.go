@@ -20,6 +20,7 @@ import (
 	"github.com/muster-project/muster/pkg/controllers/clusterset"
 	"github.com/muster-project/muster/pkg/controllers/clustersummary"
 	"github.com/muster-project/muster/pkg/controllers/hostcluster"
+	"github.com/muster-project/muster/pkg/controllers/hostobjects"
 	"github.com/muster-project/muster/pkg/controllers/profile"
 	"github.com/muster-project/muster/pkg/controllers/sveltoscluster"
 	"github.com/muster-project/muster/pkg/controllers/term"
@@ -27,10 +28,10 @@ import (
 	"github.com/muster-project/muster/pkg/deploy"
 	"github.com/muster-project/muster/pkg/deploy/inventory"
 	"github.com/muster-project/muster/pkg/deploy/release"
+	"github.com/muster-project/muster/pkg/deploy/release/rendering"
 	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/fleet"
 	"github.com/muster-project/muster/pkg/fleet/fence"
-	"github.com/muster-project/muster/pkg/render"
 	"github.com/muster-project/muster/pkg/render/kustomize"
 	"github.com/muster-project/muster/pkg/render/remote"
 	"github.com/muster-project/muster/pkg/selection"
@@ -52,6 +53,8 @@ type parts struct {
 	sets      *clusterset.Reconciler
 	profiles  *profile.Reconciler
 	summaries *clustersummary.Reconciler
+	// objects are those of the host that templates see.
+	objects *hostobjects.Store
 }
 
 func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Manager, host cluster.Cluster) (*parts, error) {
@@ -88,6 +91,9 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Members: d.Index, WaitCurrent: d.WaitCurrent,
 		Revisions: p.revisions, Events: recorder, Now: time.Now,
 	}
+	if p.objects, err = p.newHostObjects(mgr, host); err != nil {
+		return nil, err
+	}
 	p.summaries, err = p.newSummaries(t, mgr, host, connections, recorder)
 	return p, err
 }
@@ -119,15 +125,15 @@ func (p *parts) newSummaries(t term.Term, mgr manager.Manager, host cluster.Clus
 		return nil, err
 	}
 	return clustersummary.New(clustersummary.Options{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Host: p.Reach.Reader(host.GetAPIReader()), Clusters: connections, Workers: p.workers,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Host: p.Reach.Reader(host.GetAPIReader()), HostObjects: p.objects, Clusters: connections, Workers: p.workers,
 		HostCluster: hostCluster,
 		Deployer: deploy.New(deploy.Options{
 			Inventory:   p.Inventories,
-			Charts:      release.NewManager(release.Options{Mirror: p.Mirror, Addresses: p.Addresses}),
+			Charts:      release.NewManager(release.Options{Mirror: p.Mirror, Addresses: p.Addresses, Rendering: rendering.New(p.Builds)}),
 			OwnerExists: p.ownerExists(mgr),
 		}),
 		Revisions: p.revisions, Renderer: p.Renderer,
-		Kustomizations: kustomize.NewBuilder(render.CheckYAML),
+		Kustomizations: kustomize.NewBuilder(p.Builds),
 		Fetcher:        remote.NewFetcher(remote.Options{Mirror: p.Mirror, Addresses: p.Addresses}),
 		Strays:         p.Elected,
 		Era:            records.Era(p.epoch),
@@ -143,6 +149,7 @@ func (p *parts) setup(ctx context.Context, mgr manager.Manager, host cluster.Clu
 		p.profiles.SetupWithManager(ctx, mgr),
 		p.summaries.SetupWithManager(ctx, mgr, host.GetCache()),
 		mgr.Add(manager.RunnableFunc(p.workers.Run)),
+		mgr.Add(manager.RunnableFunc(p.objects.Run)),
 		mgr.Add(manager.RunnableFunc(p.prober.Run)),
 		mgr.Add(manager.RunnableFunc(p.sweep)),
 	); err != nil {

@@ -65,7 +65,7 @@ func (a *applier) apply(ctx context.Context, s objectStep) (applied, error) {
 
 // secretsOf are the strings that no error about an object may quote.
 func secretsOf(s objectStep) []string {
-	if s.source.Kind == "Secret" {
+	if s.source.Kind == "Secret" || s.private {
 		return mask.Content(s.content)
 	}
 	return mask.Values(s.content)

@@ -80,6 +80,8 @@ type Object struct {
 	Force bool
 	// Subresources are applied after the object, as far as it has them.
 	Subresources []string
+	// Private says that no error may quote the content, as of one from a Secret.
+	Private bool
 }
 
 // ObjectList is one of a profile's lists of objects, in the order written.

@@ -196,7 +196,7 @@ func (p *pass) resolveObject(feature Feature, o Object) (wantedObject, error) {
 	}
 	return wantedObject{
 		key: keyOf(obj), version: gvk.Version, feature: feature, source: o.Source, hash: hash, content: obj,
-		skipNamespace: o.SkipNamespaceCreation, force: o.Force, subresources: o.Subresources,
+		skipNamespace: o.SkipNamespaceCreation, force: o.Force, subresources: o.Subresources, private: o.Private,
 	}, nil
 }
 

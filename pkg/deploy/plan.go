@@ -22,6 +22,7 @@ type wantedObject struct {
 	skipNamespace bool
 	force         bool
 	subresources  []string
+	private       bool
 }
 
 // wantedRelease is a chart of a request, as far as planning needs it.

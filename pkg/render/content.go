@@ -111,6 +111,9 @@ func WithoutContent(err error) error {
 	if e, ok := errors.AsType[*script.TemplateError](err); ok {
 		return &script.TemplateError{Name: e.Name, Line: e.Line, Message: withheld}
 	}
+	if e, ok := errors.AsType[*script.LuaError](err); ok {
+		return &script.LuaError{Name: e.Name, Line: e.Line, Message: withheld}
+	}
 	for _, harmless := range []error{
 		script.ErrTimeout, script.ErrMemory, script.ErrOutput, script.ErrInput, script.ErrWorker,
 		script.ErrNotRunning, context.Canceled, context.DeadlineExceeded,

@@ -60,18 +60,6 @@ func (e *SourceError) Error() string {
 // Unwrap returns the reason.
 func (e *SourceError) Unwrap() error { return e.Err }
 
-// UnsupportedError says that a source carries an annotation with a meaning that is not
-// implemented. The source is refused, because ignoring the annotation would deploy
-// something else than what its author means.
-type UnsupportedError struct {
-	// Annotation is the key of the annotation.
-	Annotation string
-}
-
-func (e *UnsupportedError) Error() string {
-	return "annotation " + e.Annotation + " is not supported yet; remove it, or the reference to this source"
-}
-
 func sourceName(kind, namespace, name string) string {
 	if namespace == "" {
 		return kind + " " + name

@@ -42,7 +42,7 @@ func newRenderer(t *testing.T) *Renderer {
 	case err := <-ended:
 		t.Fatalf("Run() = %v", err)
 	}
-	return &Renderer{Templates: pool}
+	return &Renderer{Templates: pool, Scripts: pool}
 }
 
 // templateFunc is a fake evaluator for what real templates cannot be made to do.

@@ -49,7 +49,7 @@ func (r *Renderer) Objects(ctx context.Context, source Source, clusterData map[s
 // template. Errors are as with Objects.
 func (r *Renderer) Texts(ctx context.Context, source Source, clusterData map[string]any) (map[string][]byte, error) {
 	b := &builder{source: source}
-	if err := source.Check(); err != nil {
+	if err := source.CheckText(); err != nil {
 		return nil, b.wrap(err)
 	}
 	out := make(map[string][]byte, len(source.Data))
@@ -71,16 +71,18 @@ func (s Source) Check() error {
 	if s.Kind == "Secret" && s.Type != SecretType {
 		return fmt.Errorf("%w: it is %q, must be %q", ErrSecretType, s.Type, SecretType)
 	}
-	if _, found := s.Annotations[AnnotationLua]; found {
-		return &UnsupportedError{Annotation: AnnotationLua}
-	}
 	return nil
 }
 
-// text returns what a key holds, rendered if the source is a template.
+// text returns what a key holds, or what that makes if it is a template or a script.
 func (r *Renderer) text(ctx context.Context, source Source, key string, data map[string]any) ([]byte, error) {
 	text := source.Data[key]
-	if _, isTemplate := source.Annotations[AnnotationTemplate]; !isTemplate {
+	switch isTemplate := source.is(AnnotationTemplate); {
+	case isTemplate && source.is(AnnotationLua):
+		return nil, errLuaAndTemplate
+	case source.is(AnnotationLua):
+		return r.generate(ctx, key, string(text), data)
+	case !isTemplate:
 		return text, nil
 	}
 	rendered, err := r.Templates.RenderTemplate(ctx, script.Template{Name: key, Text: string(text), Data: data})

@@ -276,13 +276,6 @@ func many() string {
 
 func TestAnnotationsWithMeaning(t *testing.T) {
 	data := map[string]string{"a": object("Service", "x")}
-	for _, annotation := range []string{AnnotationLua} {
-		_, err := noTemplates(t).Objects(t.Context(), annotated(configMap(data), annotation), nil)
-		unsupported, ok := errors.AsType[*UnsupportedError](err)
-		if !ok || unsupported.Annotation != annotation || !strings.Contains(err.Error(), "ConfigMap default/policy: annotation "+annotation) {
-			t.Errorf("%s: %v", annotation, err)
-		}
-	}
 	for _, annotation := range []string{"projectsveltos.io/instantiate", "projectsveltos.io/tex-template", "example.org/lua"} {
 		got, err := noTemplates(t).Objects(t.Context(), annotated(configMap(data), annotation), nil)
 		if err != nil || len(got) != 1 {
@@ -315,7 +308,7 @@ func TestTemplatesThatAreRefused(t *testing.T) {
 	for name, tc := range map[string]struct{ text, want string }{
 		"a mistake":      {"a: 1\nb: {{ .Cluster", `ConfigMap default/policy, key "b.yaml": template b.yaml, line 2: unclosed action`},
 		"a missing key":  {"{{ .Cluster.spec.x }}", `key "b.yaml": template b.yaml, line 1: at <.Cluster.spec.x>: map has no entry for key "spec"`},
-		"other data":     {"{{ .MgmtResources.x }}", `map has no entry for key "MgmtResources"`},
+		"other data":     {"{{ .MgmtResources.x }}", `map has no entry for key "x"`},
 		"a bomb":         {"{{ range 2000000000 }}{{ end }}", `key "b.yaml": template b.yaml: evaluation took too long (limit 1s)`},
 		"broken output":  {"{{ `a: [` }}", `key "b.yaml", document 1: not valid YAML`},
 		"too much of it": {"{{ repeat 4000000 `x` }}", `key "b.yaml", document 1: the document has 4000000 bytes`},

@@ -60,15 +60,18 @@ type Templates interface {
 }
 
 // Renderer renders sources and single strings. It is safe for concurrent use if Templates
-// is.
+// and Scripts are.
 type Renderer struct {
 	// Templates evaluates what is a template.
 	Templates Templates
+	// Scripts runs what is a Lua script; without it such sources are refused.
+	Scripts Scripts
 }
 
 // TemplateData returns the data that templates see: .Cluster is the whole cluster object,
 // .ClusterNamespace and .ClusterName are its namespace and name, by which upstream's
-// documentation has the names of references written. .KubeadmControlPlane and
+// documentation has the names of references written. .MgmtResources has no objects of the
+// host yet. .KubeadmControlPlane and
 // .InfrastructureProvider are nil, as for every cluster that Cluster API did not make, so
 // that templates can ask for them.
 func TemplateData(cluster map[string]any) map[string]any {
@@ -77,6 +80,7 @@ func TemplateData(cluster map[string]any) map[string]any {
 		"Cluster":                cluster,
 		"ClusterNamespace":       u.GetNamespace(),
 		"ClusterName":            u.GetName(),
+		script.DataResources:     map[string]any{},
 		"KubeadmControlPlane":    nil,
 		"InfrastructureProvider": nil,
 	}

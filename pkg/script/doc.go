@@ -5,7 +5,8 @@
 //
 // Two languages run in them: Go templates (Pool.RenderTemplate) and Lua
 // (Pool.EvaluateLua). CEL, which has a cost limit, is evaluated in process by package
-// rule.
+// rule. Other packages bring programs of their own along, which run in the workers as well
+// (Pool.Work).
 //
 // A Go template cannot be interrupted: text/template takes no context, and
 // {{range 2000000000}}{{end}} runs for as long as it likes. A function of it can ask for

@@ -25,7 +25,7 @@ func evaluate(req request, text string) ([]byte, result) {
 	if err := utiljson.Unmarshal(req.Data, &data); err != nil {
 		return nil, failed(req.Name, fmt.Errorf("decoding the template's data: %w", err))
 	}
-	parsed, err := template.New(req.Name).Option("missingkey=error").Funcs(funcMap()).Parse(text)
+	parsed, err := template.New(req.Name).Option("missingkey=error").Funcs(funcMap()).Funcs(resourceFuncs(data)).Parse(text)
 	if err != nil {
 		return nil, failed(req.Name, err)
 	}

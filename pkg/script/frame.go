@@ -19,7 +19,8 @@ import (
 //
 // A template is answered with a frame of result, followed, unless that tells of an error,
 // by one with the output. A script's request has a third frame with what it is given, and
-// is answered with frames of answers; see luawire.go.
+// is answered with frames of answers; see luawire.go. A program's request has as many frames
+// more as it says, and is answered as a template is.
 
 // maxHeader bounds the frames whose size no user decides, in bytes.
 const maxHeader = 64 << 10
@@ -43,6 +44,9 @@ type request struct {
 	Data json.RawMessage `json:"data,omitempty"`
 	// Lua is set if the text is a script; a frame of data follows it.
 	Lua *luaRequest `json:"lua,omitempty"`
+	// Program is set if a program is to be run; the text is empty, and frames with the
+	// input follow it.
+	Program *programRequest `json:"program,omitempty"`
 }
 
 // result is the head of an answer; the output follows if both fields are empty.

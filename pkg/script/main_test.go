@@ -28,7 +28,7 @@ const canary = "canary-5c1f"
 // worker must not.
 func TestMain(m *testing.M) {
 	modes := map[string]func() error{
-		"script-worker": func() error { return ServeWorker(os.Stdin, os.Stdout) },
+		"script-worker": func() error { return ServeWorker(os.Stdin, os.Stdout, testPrograms()...) },
 		"worker-abroad": func() error {
 			time.Local = time.FixedZone("abroad", 9*60*60)
 			return ServeWorker(os.Stdin, os.Stdout)

@@ -12,11 +12,11 @@ import (
 
 // ServeWorker is the body of a worker process: it takes its limits from the first frame
 // on in, sets them on the process, and then answers one request after the other on out
-// until in ends.
+// until in ends. Besides templates and Lua it runs the programs given.
 //
 // It changes the whole process (memory limits, time zone, number of threads) and must be
 // the only thing that it does. Nothing else may write to out.
-func ServeWorker(in io.Reader, out io.Writer) error {
+func ServeWorker(in io.Reader, out io.Writer, programs ...Program) error {
 	buffered := bufio.NewReader(in)
 	var s settings
 	if err := readJSON(buffered, maxHeader, &s); err != nil {
@@ -31,14 +31,14 @@ func ServeWorker(in io.Reader, out io.Writer) error {
 	if err := writeJSON(out, readiness{}); err != nil {
 		return fmt.Errorf("script worker: %w", err)
 	}
-	if err := serve(buffered, out); err != nil {
+	if err := serve(buffered, out, programs...); err != nil {
 		return fmt.Errorf("script worker: %w", err)
 	}
 	return nil
 }
 
 // serve answers requests until in ends between two of them.
-func serve(in io.Reader, out io.Writer) error {
+func serve(in io.Reader, out io.Writer, programs ...Program) error {
 	for {
 		var req request
 		if err := readJSON(in, MaxData+maxHeader, &req); err != nil {
@@ -51,7 +51,12 @@ func serve(in io.Reader, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if err := serveOne(in, out, req, string(text)); err != nil {
+		if req.Program != nil {
+			err = serveProgram(in, out, programs, req.Program)
+		} else {
+			err = serveOne(in, out, req, string(text))
+		}
+		if err != nil {
 			return err
 		}
 	}

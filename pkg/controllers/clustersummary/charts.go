@@ -7,11 +7,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"sigs.k8s.io/yaml"
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	"github.com/muster-project/muster/pkg/deploy"
+	"github.com/muster-project/muster/pkg/render"
 )
 
 // charts renders helmCharts, in the order written.
@@ -55,7 +57,13 @@ func (b *requestBuilder) chart(ctx context.Context, index int, in *configv1beta1
 	}
 	out.Uninstall = in.HelmChartAction == configv1beta1.HelmChartActionUninstall
 	if err := yaml.Unmarshal([]byte(values), &out.Values); err != nil {
+		if b.private {
+			err = render.WithoutContent(err)
+		}
 		return out, fmt.Errorf("values of release %s/%s are no YAML map: %w", out.Namespace, out.Name, err)
+	}
+	if b.private {
+		out.Sensitive = appendStrings(slices.Clone(b.secrets), out.Values)
 	}
 	if !b.changes.Empty() {
 		out.PostRender, out.PostRenderHash = b.postRender, b.changes.Hash()

@@ -140,12 +140,17 @@ func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, summar
 			r.memory.reads(name, s)
 			r.flux.want(s.kind)
 		},
+		hostObjects: r.HostObjects, reader: name, asTenant: !actor.as.IsZero(),
 	}
 	owner.Tier = revision.Spec.Tier
 	request := b.request(ctx, owner, summary.Name, revision.Name, revision.Spec)
 	o.refresh = b.due
 	request.Era = r.Era
-	return r.deploy(ctx, actor, name, request, b.local, o)
+	if err := r.deploy(ctx, actor, name, request, b.local, o); err != nil {
+		return err
+	}
+	o.result = b.masked(o.result)
+	return nil
 }
 
 // connect finds the way to a cluster, and who answers there.

@@ -61,7 +61,7 @@ func (b *requestBuilder) kustomization(ctx context.Context, path string, ref *co
 	if err != nil {
 		return nil, from, err
 	}
-	source.Private = source.Private || secretValues
+	source.Private = source.Private || secretValues || b.private
 	source.Data = map[string][]byte{kustomizationKey: text}
 	source.Annotations = nil
 	if len(values) > 0 {
@@ -113,7 +113,7 @@ func (b *requestBuilder) packed(ctx context.Context, path string, ref *configv1b
 		return nil, err
 	}
 	out := &packedFiles{source: *source}
-	if err := source.Check(); err != nil {
+	if err := source.CheckText(); err != nil {
 		return nil, &render.SourceError{Kind: source.Kind, Namespace: source.Namespace, Name: source.Name, Err: err}
 	}
 	data, found := source.Data[kustomizationKey]

@@ -214,7 +214,7 @@ func TestKustomizationSources(t *testing.T) {
 		"missing":          {ref: configv1beta1.KustomizationRef{Kind: "ConfigMap", Name: "gone"}, want: "ConfigMap civo/gone of the host: does not exist"},
 		"missing, allowed": {ref: configv1beta1.KustomizationRef{Kind: "ConfigMap", Name: "gone", Optional: true}},
 		"no key":           {ref: configv1beta1.KustomizationRef{Kind: "ConfigMap", Name: "no-key"}, want: "has no key kustomize.tar.gz"},
-		"Lua":              {ref: configv1beta1.KustomizationRef{Kind: "ConfigMap", Name: "lua"}, want: "is not supported yet"},
+		"Lua":              {ref: configv1beta1.KustomizationRef{Kind: "ConfigMap", Name: "lua"}, want: "makes manifests for policyRefs and nothing else"},
 		"Secret's type":    {ref: configv1beta1.KustomizationRef{Kind: "Secret", Name: "typeless"}, want: "wrong Secret type"},
 		"other namespace":  {tenant: "civo", ref: configv1beta1.KustomizationRef{Kind: "ConfigMap", Namespace: "{{ \"other\" }}", Name: "a"}, want: "reads from its own namespace"},
 	} {

@@ -52,7 +52,7 @@ func (b *requestBuilder) patch(ctx context.Context, name string, in *libv1beta1.
 	if err != nil {
 		return render.Patch{}, &render.PatchError{Patch: name, Err: err}
 	}
-	return render.Patch{Name: name, Text: text, Target: patchTarget(in.Target)}, nil
+	return render.Patch{Name: name, Text: text, Target: patchTarget(in.Target), Secret: b.private}, nil
 }
 
 func patchTarget(in *libv1beta1.PatchSelector) *render.PatchTarget {
@@ -84,7 +84,7 @@ func (b *requestBuilder) patchesFrom(ctx context.Context, path string, from conf
 	if err != nil || content == nil {
 		return nil, err
 	}
-	secret := content.Kind == configv1beta1.SourceKindSecret
+	secret := content.Kind == configv1beta1.SourceKindSecret || content.Private
 	var patches []render.Patch
 	for _, key := range slices.Sorted(maps.Keys(content.Data)) {
 		name := fmt.Sprintf("%s: %s %s/%s, key %q", path, content.Kind, content.Namespace, content.Name, key)

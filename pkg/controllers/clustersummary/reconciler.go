@@ -16,6 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -25,6 +26,7 @@ import (
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
 	"github.com/muster-project/muster/pkg/controllers/clusterref"
+	"github.com/muster-project/muster/pkg/controllers/hostobjects"
 	"github.com/muster-project/muster/pkg/controllers/trigger"
 	"github.com/muster-project/muster/pkg/deploy"
 	"github.com/muster-project/muster/pkg/deploy/revision"
@@ -45,6 +47,9 @@ type Options struct {
 	Host client.Reader
 	// HostCluster is the host as a cluster to deploy to, and as tenants see it.
 	HostCluster HostCluster
+	// HostObjects reads objects of any kind of the host for templates, and tells
+	// ObjectChanged of their changes. With nil none is read.
+	HostObjects *hostobjects.Store
 	Clusters    *fleet.Clusters
 	Workers     *fleet.Workers
 	Deployer    *deploy.Deployer
@@ -79,6 +84,9 @@ type Reconciler struct {
 
 // New returns a Reconciler.
 func New(options Options) *Reconciler {
+	if options.HostObjects == nil {
+		options.HostObjects = hostobjects.NewStore(hostobjects.Options{})
+	}
 	r := &Reconciler{Options: options, memory: newMemory(), artifacts: flux.NewStore(options.Fetcher)}
 	r.flux = newFluxWatch(r.SourceChanged, r.memory.readsKind)
 	return r
@@ -91,6 +99,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	err := r.Client.Get(ctx, request.NamespacedName, summary)
 	if apierrors.IsNotFound(err) {
 		r.memory.forget(request.NamespacedName)
+		r.HostObjects.Forget(request.NamespacedName)
 		return reconcile.Result{}, nil
 	}
 	if err != nil {
@@ -269,7 +278,17 @@ func (r *Reconciler) announce(summary *configv1beta1.ClusterSummary, before []me
 // SourceChanged makes the summaries due that a ConfigMap, Secret or source of Flux of the host
 // is a source of, and wakes them.
 func (r *Reconciler) SourceChanged(kind string, name types.NamespacedName) {
+	r.HostObjects.Touch(WatchedSources()[kind], name)
 	for _, summary := range r.memory.changed(sourceRef{kind: kind, NamespacedName: name}) {
 		r.Trigger.Trigger(reconcile.Request{NamespacedName: summary})
+	}
+}
+
+// WatchedSources are the resources of the host whose changes SourceChanged is told of, by
+// their kinds.
+func WatchedSources() map[string]schema.GroupVersionResource {
+	return map[string]schema.GroupVersionResource{
+		configv1beta1.SourceKindConfigMap: corev1.SchemeGroupVersion.WithResource("configmaps"),
+		configv1beta1.SourceKindSecret:    corev1.SchemeGroupVersion.WithResource("secrets"),
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
@@ -54,6 +55,15 @@ type requestBuilder struct {
 	// tenant is the namespace that a Profile may read from, empty for a
 	// ClusterProfile, which may read from all.
 	tenant string
+	// hostObjects reads templateResourceRefs for reader, the summary. private says that
+	// Secrets are among them, and secrets are what these hold.
+	hostObjects objectReader
+	reader      types.NamespacedName
+	private     bool
+	secrets     []string
+	// asTenant says that host reads as a tenant, who has to be allowed to read what
+	// hostObjects, which reads as Muster, is asked for.
+	asTenant bool
 }
 
 // templateData is what templates see of a cluster: the whole object, except for
@@ -95,6 +105,9 @@ func (b *requestBuilder) request(ctx context.Context, owner inventory.Owner, sum
 	if spec.TransitionFrom != "" {
 		request.Predecessor = inventory.OwnerKey{Kind: owner.Kind, Namespace: owner.Namespace, Name: spec.TransitionFrom}
 	}
+	if err := b.resources(ctx, spec.TemplateResourceRefs); err != nil {
+		return unchanged(request, spec, err)
+	}
 	var err error
 	if b.changes, err = b.newChanges(ctx, spec); err != nil {
 		return unchanged(request, spec, err)
@@ -109,8 +122,8 @@ func (b *requestBuilder) request(ctx context.Context, owner inventory.Owner, sum
 	return request
 }
 
-// unchanged is the request of a profile whose patches are broken: each of its lists fails
-// with that, before its first element.
+// unchanged is the request of a profile whose patches, or resources for templates, are
+// broken: each of its lists fails with that, before its first element.
 func unchanged(request deploy.Request, spec *configv1beta1.ProfileSpec, err error) deploy.Request {
 	if len(spec.PolicyRefs) > 0 {
 		request.Objects = append(request.Objects, deploy.ObjectList{Feature: deploy.Resources, Err: err})

@@ -82,9 +82,10 @@ func newBuilder(t *testing.T, tenant string, host hostObjects) (*requestBuilder,
 	read := &[]sourceRef{}
 	return &requestBuilder{
 		host: host, renderer: &render.Renderer{Templates: inProcess{}}, data: data, namespace: "civo", tenant: tenant,
-		kustomizations: kustomize.NewBuilder(render.CheckYAML), changes: &render.Changes{},
+		kustomizations: kustomize.NewBuilder(kustomize.InProcess(render.CheckYAML)), changes: &render.Changes{},
 		fetcher: remote.NewFetcher(remote.Options{}), now: func() time.Time { return noon },
-		reads: func(s sourceRef) { *read = append(*read, s) },
+		reads:       func(s sourceRef) { *read = append(*read, s) },
+		hostObjects: &anyObjects{},
 	}, read
 }
 

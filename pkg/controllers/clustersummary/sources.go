@@ -71,6 +71,7 @@ func (b *requestBuilder) source(ctx context.Context, path string, ref configv1be
 	if err != nil || content == nil {
 		return nil, origin{}, err
 	}
+	b.secretly(content)
 	from := originOf(*content, ref.Tier)
 	objects, err := b.renderer.Objects(ctx, *content, b.data)
 	if err != nil {

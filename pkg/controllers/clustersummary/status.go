@@ -16,6 +16,7 @@ import (
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
 	"github.com/muster-project/muster/pkg/controllers/brief"
 	"github.com/muster-project/muster/pkg/controllers/clusterref"
+	"github.com/muster-project/muster/pkg/controllers/hostobjects"
 	"github.com/muster-project/muster/pkg/controllers/reach"
 	"github.com/muster-project/muster/pkg/deploy"
 	"github.com/muster-project/muster/pkg/deploy/release"
@@ -264,6 +265,7 @@ func reasonOf(err error) string {
 	var patch *render.PatchError
 	var fetched *remote.Error
 	var outside *reach.Error
+	var object *hostobjects.Error
 	var chart *release.ChartError
 	var lost *revisionLostError
 	var waiting *deploy.WaitingError
@@ -275,7 +277,9 @@ func reasonOf(err error) string {
 		return configv1beta1.ReasonProvisioning
 	case errors.As(err, &conflict):
 		return configv1beta1.ReasonConflict
-	case errors.As(err, &outside):
+	case errors.As(err, &object) && object.Missing():
+		return configv1beta1.ReasonSourceMissing
+	case errors.As(err, &outside), errors.As(err, &object) && object.Refused():
 		return configv1beta1.ReasonSourceInvalid
 	case errors.As(err, &source):
 		return configv1beta1.ReasonSourceMissing

@@ -27,7 +27,7 @@ func (b *requestBuilder) values(ctx context.Context, path string, from configv1b
 	if content == nil {
 		return nil, nil
 	}
-	rendered, err := b.renderer.Texts(ctx, *content, b.data)
+	rendered, err := b.renderer.Texts(ctx, *b.secretly(content), b.data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -53,7 +53,7 @@ func (b *requestBuilder) addValues(ctx context.Context, index int, refs []config
 			if err != nil {
 				return fmt.Errorf("%s: %w", path, err)
 			}
-			if content.Kind == configv1beta1.SourceKindSecret {
+			if content.Kind == configv1beta1.SourceKindSecret || content.Private {
 				out.Sensitive = appendStrings(out.Sensitive, values)
 			}
 			if _, isTemplate := content.Annotations[render.AnnotationTemplate]; isTemplate {
@@ -79,7 +79,7 @@ func parseValues(content *render.Source, key string) (map[string]any, error) {
 	if err == nil {
 		return values, nil
 	}
-	if content.Kind == configv1beta1.SourceKindSecret {
+	if content.Kind == configv1beta1.SourceKindSecret || content.Private {
 		err = render.WithoutContent(err)
 	}
 	return nil, &render.SourceError{Kind: content.Kind, Namespace: content.Namespace, Name: content.Name, Key: key, Err: err}
@@ -145,7 +145,7 @@ func (b *requestBuilder) kustomizationValues(ctx context.Context, path string, r
 		for key, text := range content.Data {
 			into[key] = string(text)
 		}
-		secret = secret || content.Kind == configv1beta1.SourceKindSecret
+		secret = secret || content.Kind == configv1beta1.SourceKindSecret || content.Private
 	}
 	maps.Copy(values, plain)
 	return values, secret, nil

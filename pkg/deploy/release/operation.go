@@ -157,7 +157,10 @@ func (m *Manager) deploy(ctx context.Context, cluster Cluster, release Release) 
 // perform does one step, and takes away what those before it have left.
 func (m *Manager) perform(ctx context.Context, op *operation, do step, history []*helmrelease.Release, release Release, parsed *chart.Chart) (Action, int, error) {
 	var deployed *helmrelease.Release
-	var err error
+	parsed, err := m.rendered(ctx, op, do, history, release, parsed)
+	if err != nil {
+		return "", 0, classify(err, release.Chart)
+	}
 	result := Installed
 	if op.helm.RESTClientGetter != nil && len(definitionsOf(parsed)) > 0 {
 		op.helm.Capabilities = nil // the chart's own kinds are about to be added

@@ -1,8 +1,8 @@
 // Copyright The Muster Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package release deploys Helm charts. It is the only package that imports
-// Helm, and no type of Helm's leaves it, so that another major version of Helm
+// Package release deploys Helm charts. Beside package rendering below it, it is the
+// only package that imports Helm, and no type of Helm's leaves it, so that another major version of Helm
 // is a change of this package alone.
 //
 // Nothing of Helm's own configuration is read: no kubeconfig, no HELM_*
@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 
+	"github.com/muster-project/muster/pkg/deploy/release/rendering"
 	"github.com/muster-project/muster/pkg/render/egress"
 	"github.com/muster-project/muster/pkg/render/memo"
 )
@@ -106,6 +107,9 @@ type Options struct {
 	// MaxHistory is how many revisions of a release are kept, 2 if zero, where its
 	// settings don't say.
 	MaxHistory int
+	// Rendering renders the templates of charts in processes that can be ended, once for
+	// all clusters where it can. With nil Helm renders them in this process.
+	Rendering *rendering.Renderer
 }
 
 func (o Options) withDefaults() Options {

@@ -4,13 +4,8 @@
 package kustomize
 
 import (
-	"context"
-	"crypto/sha256"
-	"encoding/json"
-	"fmt"
 	"path"
 
-	"k8s.io/utils/lru"
 	"sigs.k8s.io/kustomize/api/konfig"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
@@ -25,10 +20,6 @@ const (
 	maxDirectories = 1000
 	// maxDepth is how deep kustomizations may refer to each other.
 	maxDepth = 50
-	// remembered is how many results a Builder keeps, and maxRemembered the bytes that
-	// one of them may have to be kept.
-	remembered    = 64
-	maxRemembered = 1 << 20
 )
 
 // Error says what is wrong with a kustomization.
@@ -63,55 +54,8 @@ type Request struct {
 	Components []string
 }
 
-// Builder builds kustomizations and remembers the results, so that many clusters cost one
-// build. It is safe for concurrent use.
-type Builder struct {
-	// CheckYAML refuses YAML that a parser should not be given. Required.
-	CheckYAML func([]byte) error
-
-	results *lru.Cache
-}
-
-// NewBuilder returns a Builder.
-func NewBuilder(checkYAML func([]byte) error) *Builder {
-	return &Builder{CheckYAML: checkYAML, results: lru.New(remembered)}
-}
-
-// Build returns the objects of a kustomization as YAML documents. Errors are *Error or
-// the context's.
-func (b *Builder) Build(ctx context.Context, request Request) ([]byte, error) {
-	key, err := request.key()
-	if err != nil {
-		return nil, err
-	}
-	if known, ok := b.results.Get(key); ok {
-		return known.([]byte), nil
-	}
-	lock.Lock()
-	defer lock.Unlock()
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	// Whoever waited for the lock may have waited for this very build.
-	if known, ok := b.results.Get(key); ok {
-		return known.([]byte), nil
-	}
-	built, err := b.build(request)
-	if err == nil && len(built) <= maxRemembered {
-		b.results.Add(key, built)
-	}
-	return built, err
-}
-
-func (r Request) key() ([sha256.Size]byte, error) {
-	encoded, err := json.Marshal([]any{r.Digest, r.Path, r.Components})
-	if err != nil {
-		return [sha256.Size]byte{}, fmt.Errorf("encoding the kustomization's path: %w", err)
-	}
-	return sha256.Sum256(encoded), nil
-}
-
-func (b *Builder) build(request Request) ([]byte, error) {
+// build builds a kustomization. It runs in a worker.
+func build(request Request, checkYAML func([]byte) error) ([]byte, error) {
 	root, err := cleanDirectory(request.Path)
 	if err != nil {
 		return nil, err
@@ -120,7 +64,7 @@ func (b *Builder) build(request Request) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := newChecker(files, b.CheckYAML).directory(root, 0); err != nil {
+	if err := newChecker(files, checkYAML).directory(root, 0); err != nil {
 		return nil, err
 	}
 	fs := filesys.MakeFsInMemory()

@@ -32,7 +32,7 @@ func contents(files map[string]string) map[string][]byte {
 
 func build(t *testing.T, request kustomize.Request) (string, error) {
 	t.Helper()
-	out, err := kustomize.NewBuilder(render.CheckYAML).Build(t.Context(), request)
+	out, err := kustomize.NewBuilder(kustomize.InProcess(render.CheckYAML)).Build(t.Context(), request)
 	return string(out), err
 }
 
@@ -181,7 +181,7 @@ func TestBuildRefuses(t *testing.T) {
 }
 
 func TestBuildIsRemembered(t *testing.T) {
-	builder := kustomize.NewBuilder(render.CheckYAML)
+	builder := kustomize.NewBuilder(kustomize.InProcess(render.CheckYAML))
 	request := kustomize.Request{Files: contents(map[string]string{"kustomization.yaml": "resources: [a.yaml]\n", "a.yaml": configMap}), Digest: "d"}
 	first, err := builder.Build(t.Context(), request)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml/merge2"
 )
 
-// lock is held while kustomize's libraries work: they keep their schemas in variables of
+// lock is held while kustomize's libraries work in this process: they keep their schemas in variables of
 // their packages, which one build would read while another fills them.
 var lock sync.Mutex
 

@@ -87,6 +87,7 @@ func validateProfileSpec(spec *config.ProfileSpec, namespace string, path *field
 	if spec.Tier < 1 {
 		errs = append(errs, field.Invalid(path.Child("tier"), spec.Tier, "has to be at least 1"))
 	}
+	errs = append(errs, validateResourceRefs(spec.TemplateResourceRefs, namespace, path.Child("templateResourceRefs"))...)
 	errs = append(errs, validatePolicyRefs(spec.PolicyRefs, namespace, path.Child("policyRefs"))...)
 	errs = append(errs, validateKustomizationRefs(spec.KustomizationRefs, namespace, path.Child("kustomizationRefs"))...)
 	errs = append(errs, validatePatches(spec.Patches, path.Child("patches"))...)
@@ -143,6 +144,7 @@ func warningsOnProfile(spec *config.ProfileSpec) []string {
 	if len(spec.PolicyRefs) == 0 && len(spec.HelmCharts) == 0 && len(spec.KustomizationRefs) == 0 {
 		warnings = append(warnings, "spec: no policyRefs, helmCharts or kustomizationRefs; the profile deploys nothing")
 	}
+	warnings = append(warnings, warningsOnResourceRefs(spec.TemplateResourceRefs, path.Child("templateResourceRefs"))...)
 	warnings = append(warnings, libvalidation.WarningsOnClusterRefs(spec.ClusterRefs, path.Child("clusterRefs"))...)
 	return append(warnings, warningsOnCharts(spec.HelmCharts, path.Child("helmCharts"))...)
 }

@@ -19,8 +19,6 @@ var profileMetaTable = unsupported.Table[metav1.ObjectMeta]{
 	libvalidation.AnnotationRefused(v1beta1.AnnotationProfilePaused, "pause the clusters with spec.paused"),
 	libvalidation.AnnotationRefused(v1beta1.AnnotationPaused, "pause the clusters with spec.paused"),
 	libvalidation.AnnotationRefused(v1beta1.AnnotationRetrigger, "every change is noticed; there is nothing to trigger"),
-	libvalidation.AnnotationRefused(v1beta1.AnnotationTexTemplate, "templates have one set of functions, which escapes nothing"),
-	libvalidation.AnnotationRefused(v1beta1.AnnotationLua, "sources are YAML or Go templates"),
 	libvalidation.LabelRefused(v1beta1.LabelAdminName, "name the tenant with the labels projectsveltos.io/serviceaccount-name and /serviceaccount-namespace"),
 }
 
@@ -52,10 +50,6 @@ var profileTable = unsupported.Table[config.ProfileSpec]{
 	{
 		Path: "dependsOn", Reason: "profiles do not wait for each other",
 		Value: func(s *config.ProfileSpec) any { return s.DependsOn },
-	},
-	{
-		Path: "templateResourceRefs", Reason: "templates see the cluster alone",
-		Value: func(s *config.ProfileSpec) any { return s.TemplateResourceRefs },
 	},
 	{
 		Path: "validateHealths", Reason: "what is applied counts as deployed",

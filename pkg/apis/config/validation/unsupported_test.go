@@ -34,6 +34,7 @@ var obeyed = map[string][]string{
 		"spec.policyRefs[].kind", "spec.policyRefs[].path", "spec.kustomizationRefs[].kind", "spec.helmCharts[].repositoryURL",
 		"spec.helmCharts[].registryCredentialsConfig", "spec.helmCharts[].options.passCredentialsAll",
 		"spec.helmCharts[].provenanceVerification", "spec.helmCharts[].signatureVerification.secretRef",
+		"spec.templateResourceRefs",
 		"spec.patches", "spec.patchesFrom", "spec.extraLabels", "spec.extraAnnotations", "spec.helmCharts[].valuesFrom",
 		"spec.helmCharts[].repositoryName", "spec.helmCharts[].chartName", "spec.helmCharts[].chartVersion", "spec.helmCharts[].releaseName",
 		"spec.helmCharts[].releaseNamespace", "spec.helmCharts[].values", "spec.helmCharts[].helmChartAction",

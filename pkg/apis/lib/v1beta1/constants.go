@@ -55,6 +55,9 @@ const (
 	// AnnotationIgnoreBrake with value "true" on a set: it moves work although so
 	// many clusters went down at once that the cause is more likely on this side.
 	AnnotationIgnoreBrake = "muster.projectsveltos.io/ignore-brake"
+	// AnnotationTemplateResource on a Secret: templates of profiles may see it, whatever
+	// its type.
+	AnnotationTemplateResource = "muster.projectsveltos.io/template-resource"
 	// AnnotationFence with value "true" on a cluster: an admission policy there
 	// denies the writes of Muster's former leaders.
 	AnnotationFence = "muster.projectsveltos.io/fence"

@@ -124,7 +124,7 @@ func (p *parts) newSummaries(mgr manager.Manager, host cluster.Cluster, connecti
 		Fetcher:        remote.NewFetcher(remote.Options{Mirror: p.Mirror}),
 		Strays:         p.Elected,
 		Era:            records.Era(p.epoch),
-		Events:         recorder, Trigger: trigger.New[reconcile.Request](), Now: time.Now,
+		Events:         recorder, Trigger: trigger.New[reconcile.Request](), Now: time.Now, Scripts: p.Scripts,
 	})
 }
 
@@ -137,6 +137,7 @@ func (p *parts) setup(ctx context.Context, mgr manager.Manager, host cluster.Clu
 		p.summaries.SetupWithManager(ctx, mgr, host.GetCache()),
 		mgr.Add(manager.RunnableFunc(p.workers.Run)),
 		mgr.Add(manager.RunnableFunc(p.prober.Run)),
+		mgr.Add(manager.RunnableFunc(p.summaries.RunChecks)),
 		mgr.Add(manager.RunnableFunc(p.sweep)),
 	); err != nil {
 		return fmt.Errorf("setting up the controllers: %w", err)

@@ -65,8 +65,13 @@ func (r *Reconciler) work(ctx context.Context, name types.NamespacedName) {
 		err = r.pass(ctx, name, summary, cluster, &o)
 		err = errors.Join(err, r.forgetGone(ctx, summary, cluster))
 	}
+	if errors.Is(err, errHeld) {
+		r.memory.due(name)
+		return
+	}
 	o.err = err
 	o.ended = r.Now()
+	o.validated = r.staysValidated(name, summary, o)
 	r.memory.end(name, o)
 	if o.failed() {
 		klog.FromContext(ctx).Info("Deployment did not end well", "summary", name, "error", errors.Join(o.err, resultError(o.result)))
@@ -97,8 +102,17 @@ func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, summar
 	if err != nil {
 		return err
 	}
-	if !withdraw && (!summary.DeletionTimestamp.IsZero() || cluster.Spec.Paused) {
+	if !withdraw && !summary.DeletionTimestamp.IsZero() {
 		return nil
+	}
+	f, err := r.flowOf(ctx, summary, cluster)
+	if err != nil {
+		return err
+	}
+	o.fingerprint = f.print(o.fingerprint)
+	blocked, err := r.mayBegin(ctx, f, o.fingerprint, withdraw)
+	if err != nil {
+		return err
 	}
 	target, err := r.connect(ctx, cluster)
 	if err != nil {
@@ -133,7 +147,8 @@ func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, summar
 	owner.Tier = revision.Spec.Tier
 	request := b.request(ctx, owner, summary.Name, revision.Name, revision.Spec)
 	o.refresh = b.due
-	request.Era = r.Era
+	request.Era, request.Retrigger = r.Era, f.retrigger
+	block(&request, blocked)
 	o.result = r.Deployer.Deploy(ctx, target, request)
 	r.wake(ctx, target.Ref, o.result.Requeue)
 	return nil

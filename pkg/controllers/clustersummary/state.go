@@ -38,6 +38,8 @@ type outcome struct {
 	result deploy.Result
 	// withdrawn is true when nothing of the profile is left on the cluster.
 	withdrawn bool
+	// validated says that what the job left has passed the profile's validateHealths.
+	validated bool
 }
 
 func (o outcome) failed() bool {

@@ -174,6 +174,8 @@ type Record struct {
 	// Era is the one that it was deployed in; see records.Era. What an earlier one
 	// says was applied may have been withdrawn since, by what a restore has undone.
 	Era int64 `json:"era,omitempty"`
+	// Retriggered is what last asked for everything to be applied once more.
+	Retriggered string `json:"retriggered,omitempty"`
 
 	// Objects and Releases are in the order in which they were applied.
 	Objects  []Object  `json:"objects,omitempty"`

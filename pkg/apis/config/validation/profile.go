@@ -70,6 +70,7 @@ func ValidateProfileStatusUpdate(profile, old *config.Profile) field.ErrorList {
 
 func validateProfile(meta *metav1.ObjectMeta, spec *config.ProfileSpec) field.ErrorList {
 	errs := profileMetaTable.Validate(meta, field.NewPath("metadata"))
+	errs = append(errs, validateDependsOn(spec.DependsOn, meta.Name, field.NewPath("spec", "dependsOn"))...)
 	return append(errs, validateProfileSpec(spec, meta.Namespace, field.NewPath("spec"))...)
 }
 
@@ -90,6 +91,7 @@ func validateProfileSpec(spec *config.ProfileSpec, namespace string, path *field
 	errs = append(errs, validatePatches(spec.Patches, path.Child("patches"))...)
 	errs = append(errs, validateValuesFrom(spec.PatchesFrom, namespace, path.Child("patchesFrom"))...)
 	errs = append(errs, validateExtra(spec, path)...)
+	errs = append(errs, validateFlow(spec, namespace, path)...)
 	return append(errs, validateCharts(spec.HelmCharts, namespace, path.Child("helmCharts"))...)
 }
 

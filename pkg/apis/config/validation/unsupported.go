@@ -23,19 +23,11 @@ var fluxSources = []string{config.SourceKindGitRepository, config.SourceKindOCIR
 var fluxSchemes = []string{"gitrepository://", "ocirepository://", "bucket://"}
 
 var profileMetaTable = unsupported.Table[metav1.ObjectMeta]{
-	libvalidation.AnnotationRefused(v1beta1.AnnotationProfilePaused, "pause the clusters with spec.paused"),
-	libvalidation.AnnotationRefused(v1beta1.AnnotationPaused, "pause the clusters with spec.paused"),
-	libvalidation.AnnotationRefused(v1beta1.AnnotationRetrigger, "every change is noticed; there is nothing to trigger"),
 	libvalidation.AnnotationRefused(v1beta1.AnnotationTexTemplate, "templates have one set of functions, which escapes nothing"),
 	libvalidation.AnnotationRefused(v1beta1.AnnotationLua, "sources are YAML or Go templates"),
 	libvalidation.LabelRefused(v1beta1.LabelServiceAccountName, "a profile cannot act as a tenant, and without that it would act with all rights"),
 	libvalidation.LabelRefused(v1beta1.LabelServiceAccountNamespace, "a profile cannot act as a tenant, and without that it would act with all rights"),
 	libvalidation.LabelRefused(v1beta1.LabelAdminName, "a profile cannot act as a tenant, and without that it would act with all rights"),
-}
-
-var summaryMetaTable = unsupported.Table[metav1.ObjectMeta]{
-	libvalidation.AnnotationRefused(v1beta1.AnnotationPaused, "pause the cluster with spec.paused"),
-	libvalidation.AnnotationRefused(v1beta1.AnnotationRetrigger, "every change is noticed; there is nothing to trigger"),
 }
 
 var profileTable = unsupported.Table[config.ProfileSpec]{
@@ -58,41 +50,12 @@ var profileTable = unsupported.Table[config.ProfileSpec]{
 		Value: func(s *config.ProfileSpec) any { return s.MaxConsecutiveFailures },
 	},
 	{
-		Path: "maxUpdate", Supported: []string{"0", "0%"}, Reason: "all clusters are updated at the same time",
-		Value: func(s *config.ProfileSpec) any {
-			if s.MaxUpdate == nil {
-				return nil
-			}
-			return s.MaxUpdate.String()
-		},
-	},
-	{
 		Path: "reloader", Reason: "workloads are not restarted when what they mount changes",
 		Value: func(s *config.ProfileSpec) any { return s.Reloader },
 	},
 	{
-		Path: "dependsOn", Reason: "profiles do not wait for each other",
-		Value: func(s *config.ProfileSpec) any { return s.DependsOn },
-	},
-	{
 		Path: "templateResourceRefs", Reason: "templates see the cluster alone",
 		Value: func(s *config.ProfileSpec) any { return s.TemplateResourceRefs },
-	},
-	{
-		Path: "validateHealths", Reason: "what is applied counts as deployed",
-		Value: func(s *config.ProfileSpec) any { return s.ValidateHealths },
-	},
-	{
-		Path: "preDeployChecks", Reason: "nothing is checked before it is deployed",
-		Value: func(s *config.ProfileSpec) any { return s.PreDeployChecks },
-	},
-	{
-		Path: "preDeleteChecks", Reason: "nothing is checked before it is withdrawn",
-		Value: func(s *config.ProfileSpec) any { return s.PreDeleteChecks },
-	},
-	{
-		Path: "postDeleteChecks", Reason: "nothing is checked after it is withdrawn",
-		Value: func(s *config.ProfileSpec) any { return s.PostDeleteChecks },
 	},
 	{
 		Path: "driftExclusions", Reason: "drift is not looked for",
@@ -191,6 +154,5 @@ func Rows() []unsupported.Row {
 		kustomizationTable.Rows(kinds, "spec.kustomizationRefs[]"),
 		chartTable.Rows(kinds, "spec.helmCharts[]"),
 		helmOptionsTable.Rows(kinds, "spec.helmCharts[].options"),
-		summaryMetaTable.Rows("ClusterSummary", "metadata"),
 	)
 }

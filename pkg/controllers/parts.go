@@ -26,6 +26,7 @@ import (
 	"github.com/muster-project/muster/pkg/deploy"
 	"github.com/muster-project/muster/pkg/deploy/inventory"
 	"github.com/muster-project/muster/pkg/deploy/release"
+	"github.com/muster-project/muster/pkg/deploy/reload"
 	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/fleet"
 	"github.com/muster-project/muster/pkg/fleet/fence"
@@ -45,6 +46,7 @@ type parts struct {
 	// because in another replica's term any of it may have been deleted.
 	revisions *revision.Store
 	workers   *fleet.Workers
+	reloader  *reload.Reloader
 	prober    *fleet.Prober
 
 	clusters  *sveltoscluster.Reconciler
@@ -87,6 +89,7 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Members: d.Index, WaitCurrent: d.WaitCurrent,
 		Revisions: p.revisions, Events: recorder, Now: time.Now,
 	}
+	p.reloader = reload.New(clustersummary.ReloadClients(connections, mgr.GetClient(), time.Now))
 	p.summaries = p.newSummaries(mgr, host, connections, recorder)
 	return p, nil
 }
@@ -125,6 +128,7 @@ func (p *parts) newSummaries(mgr manager.Manager, host cluster.Cluster, connecti
 		Strays:         p.Elected,
 		Era:            records.Era(p.epoch),
 		Events:         recorder, Trigger: trigger.New[reconcile.Request](), Now: time.Now, Scripts: p.Scripts,
+		Reloader: p.reloader,
 	})
 }
 
@@ -138,6 +142,7 @@ func (p *parts) setup(ctx context.Context, mgr manager.Manager, host cluster.Clu
 		mgr.Add(manager.RunnableFunc(p.workers.Run)),
 		mgr.Add(manager.RunnableFunc(p.prober.Run)),
 		mgr.Add(manager.RunnableFunc(p.summaries.RunChecks)),
+		mgr.Add(manager.RunnableFunc(p.reloader.Run)),
 		mgr.Add(manager.RunnableFunc(p.sweep)),
 	); err != nil {
 		return fmt.Errorf("setting up the controllers: %w", err)

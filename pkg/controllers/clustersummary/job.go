@@ -134,6 +134,7 @@ func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, summar
 		r.adoptStrays(ctx, target, owner.Key())
 	}
 	if withdraw {
+		r.forgetReload(target.Ref, owner.Key())
 		return r.withdraw(ctx, target, owner, behavior, o)
 	}
 	data, err := templateData(cluster)
@@ -150,6 +151,7 @@ func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, summar
 	request.Era, request.Retrigger = r.Era, f.retrigger
 	block(&request, blocked)
 	o.result = r.Deployer.Deploy(ctx, target, request)
+	r.reload(target.Ref, owner.Key(), revision.Spec, o.result)
 	r.wake(ctx, target.Ref, o.result.Requeue)
 	return nil
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/muster-project/muster/pkg/controllers/clusterref"
 	"github.com/muster-project/muster/pkg/controllers/trigger"
 	"github.com/muster-project/muster/pkg/deploy"
+	"github.com/muster-project/muster/pkg/deploy/reload"
 	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/fleet"
 	"github.com/muster-project/muster/pkg/fleet/gather"
@@ -66,6 +67,8 @@ type Options struct {
 	Now func() time.Time
 	// Scripts evaluate what the profiles' checks say.
 	Scripts gather.Evaluator
+	// Reloader restarts workloads when what they use changes.
+	Reloader *reload.Reloader
 }
 
 // Reconciler keeps clusters as their ClusterSummaries say.
@@ -188,6 +191,7 @@ func (r *Reconciler) reconcileDelete(ctx context.Context, summary *configv1beta1
 	}
 	if cluster == nil {
 		r.memory.forgetSearch(clusterref.OfSummary(summary))
+		r.forgetReload(clusterref.OfSummary(summary), owner.Key())
 		if err := r.Deployer.Forget(ctx, clusterref.OfSummary(summary), owner.Key()); err != nil {
 			return reconcile.Result{}, err
 		}

@@ -50,10 +50,6 @@ var profileTable = unsupported.Table[config.ProfileSpec]{
 		Value: func(s *config.ProfileSpec) any { return s.MaxConsecutiveFailures },
 	},
 	{
-		Path: "reloader", Reason: "workloads are not restarted when what they mount changes",
-		Value: func(s *config.ProfileSpec) any { return s.Reloader },
-	},
-	{
 		Path: "templateResourceRefs", Reason: "templates see the cluster alone",
 		Value: func(s *config.ProfileSpec) any { return s.TemplateResourceRefs },
 	},

@@ -39,7 +39,7 @@ func (r *Reconciler) RunChecks(ctx context.Context) error { return r.gates.Run(c
 // ask returns what a list of checks has come to for what token names, and has it made.
 func (r *Reconciler) ask(f *flow, m moment, token string, specs []libv1beta1.ValidateHealth) (judgement, bool) {
 	key := gateKey{client.ObjectKeyFromObject(f.summary), m}
-	summary, cluster := f.summary.DeepCopy(), f.cluster.DeepCopy()
+	summary, cluster := f.summary, f.cluster // this reconciliation's own, and not written to
 	return r.gates.ask(key, token, func(ctx context.Context) {
 		checks, err := health.Compile(specs, m == beforeWithdrawal || m == afterWithdrawal)
 		if err != nil {

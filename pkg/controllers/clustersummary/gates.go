@@ -72,9 +72,9 @@ type gateKey struct {
 type gate struct {
 	// token names what it is for; checks for something else begin anew.
 	token  string
-	run    func(ctx context.Context)
-	cancel context.CancelFunc // nil before it runs
-	told   bool               // that it has failed for too long
+	run    func(ctx context.Context) // nil once it runs
+	cancel context.CancelFunc        // nil before it runs
+	told   bool                      // that it has failed for too long
 	judgement
 }
 
@@ -113,10 +113,11 @@ func (g *gates) start(one *gate) {
 		return
 	}
 	ctx, cancel := context.WithCancel(g.ctx)
-	one.cancel = cancel
+	run := one.run
+	one.run, one.cancel = nil, cancel
 	g.running.Go(func() {
 		defer cancel()
-		one.run(ctx)
+		run(ctx)
 	})
 }
 

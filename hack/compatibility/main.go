@@ -40,6 +40,18 @@ its object changes.
 `
 
 const sources = `
+## Where the flow of a deployment is different
+
+| field | what is different | why |
+|---|---|---|
+| ` + "`spec.activeWindow`" + ` | spec.paused is left alone, condition Paused says it instead; time zones and ` + "`@every`" + ` are refused, missed starts are no error | whoever paused a cluster must not find it unpaused, and a window is in UTC on every replica |
+| ` + "`spec.dependsOn`" + ` | a profile that nobody has, and a cycle, are named in condition DependenciesResolved; a write that closes a cycle is refused | |
+| ` + "`spec.maxUpdate`" + ` | a cluster that fails gives its place to the next, at once if another cluster has taken the revision, otherwise after five minutes; a fail-over waits for no place | one bad cluster would hold up all others for ever |
+| ` + "`spec.validateHealths`" + ` | what was found healthy is checked again when something was changed, not each time that the profile is looked at | |
+| ` + "`spec.postDeleteChecks`" + ` | these are the checks that are made after a withdrawal, not preDeleteChecks once more | |
+| ` + "`spec.*Checks[].metricSource`" + ` | addresses on loopback, link-local ones and those of the clouds' metadata are not asked, and the Secret has to have the type addons.projectsveltos.io/cluster-profile | who writes a profile chooses the server |
+| ` + "`metadata.annotations[projectsveltos.io/retrigger]`" + ` | is obeyed on a profile too, for all its clusters | |
+
 ## Where sources mean something else
 
 | field | what is different | why |

@@ -29,6 +29,7 @@ import (
 	"github.com/muster-project/muster/pkg/deploy/inventory"
 	"github.com/muster-project/muster/pkg/deploy/release"
 	"github.com/muster-project/muster/pkg/deploy/release/rendering"
+	"github.com/muster-project/muster/pkg/deploy/reload"
 	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/fleet"
 	"github.com/muster-project/muster/pkg/fleet/fence"
@@ -47,6 +48,7 @@ type parts struct {
 	// because in another replica's term any of it may have been deleted.
 	revisions *revision.Store
 	workers   *fleet.Workers
+	reloader  *reload.Reloader
 	prober    *fleet.Prober
 
 	clusters  *sveltoscluster.Reconciler
@@ -94,6 +96,7 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 	if p.objects, err = p.newHostObjects(mgr, host); err != nil {
 		return nil, err
 	}
+	p.reloader = reload.New(clustersummary.ReloadClients(connections, mgr.GetClient(), time.Now))
 	p.summaries, err = p.newSummaries(t, mgr, host, connections, recorder)
 	return p, err
 }
@@ -137,7 +140,8 @@ func (p *parts) newSummaries(t term.Term, mgr manager.Manager, host cluster.Clus
 		Fetcher:        remote.NewFetcher(remote.Options{Mirror: p.Mirror, Addresses: p.Addresses}),
 		Strays:         p.Elected,
 		Era:            records.Era(p.epoch),
-		Events:         recorder, Trigger: trigger.New[reconcile.Request](), Now: time.Now,
+		Events:         recorder, Trigger: trigger.New[reconcile.Request](), Now: time.Now, Scripts: p.Scripts,
+		Reloader: p.reloader,
 	}), nil
 }
 
@@ -151,6 +155,8 @@ func (p *parts) setup(ctx context.Context, mgr manager.Manager, host cluster.Clu
 		mgr.Add(manager.RunnableFunc(p.workers.Run)),
 		mgr.Add(manager.RunnableFunc(p.objects.Run)),
 		mgr.Add(manager.RunnableFunc(p.prober.Run)),
+		mgr.Add(manager.RunnableFunc(p.summaries.RunChecks)),
+		mgr.Add(manager.RunnableFunc(p.reloader.Run)),
 		mgr.Add(manager.RunnableFunc(p.sweep)),
 	); err != nil {
 		return fmt.Errorf("setting up the controllers: %w", err)

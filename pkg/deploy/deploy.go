@@ -159,6 +159,9 @@ type Request struct {
 	// inventory was restored, and knows nothing of what happened to the cluster
 	// after the backup.
 	Era int64
+	// Retrigger does so too where it is not empty and not what it was in the owner's last
+	// complete pass: a person asks for it by changing it.
+	Retrigger string
 }
 
 // Halt says that a list is not run, whose hash is the one of a FeatureResult, and why.

@@ -89,11 +89,16 @@ func (p *pass) claim(ctx context.Context) error {
 		own: own, others: others, busy: p.deployer.ledgers.busy(p.ledger),
 		objects: objects, releases: releases,
 		stopAtConflict: !p.request.ContinueOnConflict && !p.request.ContinueOnError,
-		reapply:        p.request.Reapply || p.before != nil && p.before.Era != p.request.Era,
+		reapply:        p.request.Reapply || p.before != nil && p.before.Era != p.request.Era || p.retriggered(),
 		revisionDone:   p.before != nil && own.Revision == p.request.Revision,
 		predecessor:    p.request.Predecessor,
 	})
 	return p.record(ctx)
+}
+
+// retriggered reports whether a person asks for everything to be applied once more.
+func (p *pass) retriggered() bool {
+	return p.before != nil && p.request.Retrigger != "" && p.before.Retriggered != p.request.Retrigger
 }
 
 // record stores the plan.
@@ -238,7 +243,7 @@ func (p *pass) finish(ctx context.Context) (pruned int, err error) {
 		pruned, err = p.prune(ctx, p.request.Hold)
 		if p.recorded() {
 			_, completeErr := p.ledger.update(ctx, func(r *inventory.Record) {
-				r.Revision, r.Era = p.request.Revision, p.request.Era
+				r.Revision, r.Era, r.Retriggered = p.request.Revision, p.request.Era, p.request.Retrigger
 			})
 			err = errors.Join(err, completeErr)
 		}

@@ -187,12 +187,13 @@ func TestUnsupportedFieldsAreRefused(t *testing.T) {
 	const both = "ClusterProfile"
 	s.refused([]refusal{
 		{"pull mode", "SveltosCluster", "", "pullMode: true", "spec.pullMode", "no agent"},
-		{"active window", "SveltosCluster", "", "activeWindow: {from: '0 1 * * *', to: '0 2 * * *'}", "spec.activeWindow", "spec.paused"},
+		{"active window", "SveltosCluster", "", "activeWindow: {from: '0 1 * * *', to: '0 25 * * *'}", "spec.activeWindow.to", "cron"},
 		{"shard", "SveltosCluster", ", annotations: {sharding.projectsveltos.io/key: a}", "", "metadata.annotations[sharding.projectsveltos.io/key]", "not supported yet"},
 		{"drift", both, "", "syncMode: ContinuousWithDriftDetection", "spec.syncMode", "drift"},
 		{"dry run", both, "", "syncMode: DryRun", "spec.syncMode", "no trial run"},
-		{"rolling update", both, "", "maxUpdate: 30%", "spec.maxUpdate", "same time"},
-		{"dependencies", both, "", "dependsOn: [a]", "spec.dependsOn", "wait"},
+		{"rolling update", both, "", "maxUpdate: 130%", "spec.maxUpdate", "percentage"},
+		{"dependencies", both, "", "dependsOn: [A]", "spec.dependsOn[0]", "RFC 1123"},
+		{"check", both, "", "validateHealths: [{name: a, featureID: Resources, version: v1, kind: ConfigMap, script: function}]", "spec.validateHealths[0].script", "Lua"},
 		{"patch", both, "", "patches: [{patch: a}]", "spec.patches[0].patch", "mapping"},
 		{"target of a patch", both, "", "patches: [{patch: 'a: b', target: {name: '['}}]", "spec.patches[0].target.name", "regular expression"},
 		{"path of a kustomization", both, "", "kustomizationRefs: [{kind: ConfigMap, name: a, path: ../../etc}]", "spec.kustomizationRefs[0].path", "directory in the source"},

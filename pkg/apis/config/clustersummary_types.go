@@ -62,6 +62,8 @@ const (
 	MatchCauseSelector MatchCauseKind = "Selector"
 	// MatchCauseReference is a reference of the profile to the cluster.
 	MatchCauseReference MatchCauseKind = "Reference"
+	// MatchCauseDependant is a profile that depends on this one and is for the cluster.
+	MatchCauseDependant MatchCauseKind = "Dependant"
 )
 
 // MatchCause is one thing that makes a profile match a cluster.

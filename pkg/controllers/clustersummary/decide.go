@@ -27,6 +27,11 @@ const (
 	verdictWaitForCluster verdict = "WaitForCluster"
 	// verdictPaused: the cluster is paused.
 	verdictPaused verdict = "Paused"
+	// verdictBlocked: there is something to do, and other profiles or checks come first.
+	verdictBlocked verdict = "Blocked"
+	// verdictChecking: the last job left everything as it should be, and what is deployed
+	// has not passed its checks.
+	verdictChecking verdict = "Checking"
 	// verdictDone: OneTime, and the one time is over.
 	verdictDone verdict = "Done"
 	// verdictAnew: OneTime, and the one time was another cluster's, which answered
@@ -49,14 +54,16 @@ type situation struct {
 	elsewhere bool
 	// dirty is true if a source changed since the last job began.
 	dirty bool
-	now   time.Time
+	// suspended is true if the summary, its profile or the cluster is paused.
+	suspended bool
+	now       time.Time
 }
 
 // decide says what has to be done for a summary that is not being deleted, and
 // after which time to look again, zero if only a change makes that necessary.
 func decide(s situation) (verdict, time.Duration) {
 	switch {
-	case s.cluster.Spec.Paused:
+	case s.cluster.Spec.Paused || s.suspended:
 		return verdictPaused, 0
 	case !s.cluster.Status.Ready:
 		return verdictWaitForCluster, 0

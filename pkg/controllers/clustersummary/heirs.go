@@ -39,7 +39,7 @@ func (r *Reconciler) awaitHeirs(ctx context.Context, summary *configv1beta1.Clus
 	if err != nil {
 		return 0, err
 	}
-	exists, deleting, err := profile.Exists(ctx, r.Client, profile.Key{Kind: owner.Kind, Namespace: owner.Namespace, Name: owner.Name})
+	exists, deleting, err := profile.Exists(ctx, r.Client, profileKey(owner.Key()))
 	if err != nil {
 		return 0, err
 	}

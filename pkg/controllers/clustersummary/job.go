@@ -64,9 +64,14 @@ func (r *Reconciler) work(ctx context.Context, name types.NamespacedName) {
 		err = r.pass(ctx, name, summary, cluster, &o)
 		err = errors.Join(err, r.forgetGone(ctx, summary, cluster))
 	}
+	if errors.Is(err, errHeld) {
+		r.memory.due(name)
+		return
+	}
 	o.err = err
 	o.ended = r.Now()
 	r.memory.countFailures(name, summary, &o)
+	o.validated = r.staysValidated(name, summary, o)
 	r.memory.end(name, o)
 	r.wakePredecessor(ctx, summary)
 	if o.failed() {
@@ -98,8 +103,17 @@ func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, summar
 	if err != nil {
 		return err
 	}
-	if !withdraw && (!summary.DeletionTimestamp.IsZero() || cluster.Spec.Paused) {
+	if !withdraw && !summary.DeletionTimestamp.IsZero() {
 		return nil
+	}
+	f, err := r.flowOf(ctx, summary, cluster)
+	if err != nil {
+		return err
+	}
+	o.fingerprint = f.print(o.fingerprint)
+	blocked, err := r.mayBegin(ctx, f, o.fingerprint, withdraw)
+	if err != nil {
+		return err
 	}
 	target, err := r.connect(ctx, cluster)
 	if err != nil {
@@ -128,6 +142,7 @@ func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, summar
 		if err := r.awaitSuccessors(ctx, summary, owner.Key()); err != nil {
 			return err
 		}
+		r.forgetReload(target.Ref, owner.Key())
 		return r.withdraw(ctx, actor, owner, behavior, o)
 	}
 	data, err := templateData(cluster)
@@ -145,11 +160,13 @@ func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, summar
 	owner.Tier = revision.Spec.Tier
 	request := b.request(ctx, owner, summary.Name, revision.Name, revision.Spec)
 	o.refresh = b.due
-	request.Era = r.Era
+	request.Era, request.Retrigger = r.Era, f.retrigger
+	block(&request, b.local, blocked)
 	if err := r.deploy(ctx, actor, name, request, b.local, o); err != nil {
 		return err
 	}
 	o.result = b.masked(o.result)
+	r.reload(target.Ref, owner.Key(), revision.Spec, o.result)
 	return nil
 }
 

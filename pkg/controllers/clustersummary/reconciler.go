@@ -29,8 +29,10 @@ import (
 	"github.com/muster-project/muster/pkg/controllers/hostobjects"
 	"github.com/muster-project/muster/pkg/controllers/trigger"
 	"github.com/muster-project/muster/pkg/deploy"
+	"github.com/muster-project/muster/pkg/deploy/reload"
 	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/fleet"
+	"github.com/muster-project/muster/pkg/fleet/gather"
 	"github.com/muster-project/muster/pkg/render"
 	"github.com/muster-project/muster/pkg/render/flux"
 	"github.com/muster-project/muster/pkg/render/kustomize"
@@ -71,6 +73,10 @@ type Options struct {
 	Trigger *trigger.Source[reconcile.Request]
 	// Now is the clock.
 	Now func() time.Time
+	// Scripts evaluate what the profiles' checks say.
+	Scripts gather.Evaluator
+	// Reloader restarts workloads when what they use changes.
+	Reloader *reload.Reloader
 }
 
 // Reconciler keeps clusters as their ClusterSummaries say.
@@ -80,6 +86,7 @@ type Reconciler struct {
 	// artifacts are those of Flux's sources, which flux watches.
 	artifacts *flux.Store
 	flux      *fluxWatch
+	gates     gates
 }
 
 // New returns a Reconciler.
@@ -100,6 +107,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if apierrors.IsNotFound(err) {
 		r.memory.forget(request.NamespacedName)
 		r.HostObjects.Forget(request.NamespacedName)
+		r.gates.forget(request.NamespacedName)
 		return reconcile.Result{}, nil
 	}
 	if err != nil {
@@ -149,14 +157,23 @@ func (r *Reconciler) reconcileNormal(ctx context.Context, summary *configv1beta1
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	f, err := r.flowOf(ctx, summary, cluster)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	print = f.print(print)
 	last, dirty := r.memory.last(name, summary.UID)
 	verdict, retry := decide(situation{
-		summary: summary, cluster: cluster, fingerprint: print, elsewhere: elsewhere, last: last, dirty: dirty, now: r.Now(),
+		summary: summary, cluster: cluster, fingerprint: print, elsewhere: elsewhere, last: last, dirty: dirty,
+		suspended: f.suspended.Paused(), now: r.Now(),
 	})
+	if verdict, err = r.hold(ctx, f, print, verdict, last); err != nil {
+		return reconcile.Result{}, err
+	}
 	if verdict == verdictWork && !r.submit(ctx, clusterref.OfSummary(summary), name, print) {
 		retry = queueRetry
 	}
-	if err := r.writeStatus(ctx, summary, cluster, verdict, last); err != nil {
+	if err := r.writeStatus(ctx, f, verdict, last); err != nil {
 		return reconcile.Result{}, err
 	}
 	return reconcile.Result{RequeueAfter: retry}, nil
@@ -191,6 +208,7 @@ func (r *Reconciler) reconcileDelete(ctx context.Context, summary *configv1beta1
 	}
 	if cluster == nil {
 		r.memory.forgetSearch(clusterref.OfSummary(summary))
+		r.forgetReload(clusterref.OfSummary(summary), owner.Key())
 		if err := r.forget(ctx, clusterref.OfSummary(summary), owner.Key()); err != nil {
 			return reconcile.Result{}, err
 		}
@@ -201,18 +219,33 @@ func (r *Reconciler) reconcileDelete(ctx context.Context, summary *configv1beta1
 		return reconcile.Result{}, err
 	}
 	last, dirty := r.memory.last(client.ObjectKeyFromObject(summary), summary.UID)
+	f, err := r.flowOf(ctx, summary, cluster)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
 	if !withdrawal || (last != nil && last.withdrawn) {
+		if withdrawal && !r.confirmWithdrawn(f) {
+			return reconcile.Result{}, r.writeStatus(ctx, f, verdictBlocked, last)
+		}
 		return reconcile.Result{}, r.patchFinalizer(ctx, summary, controllerutil.RemoveFinalizer)
 	}
-	return r.keepWithdrawing(ctx, summary, cluster, last, dirty)
+	return r.keepWithdrawing(ctx, f, last, dirty)
 }
 
 // keepWithdrawing waits for an unreachable cluster to return, and otherwise
 // tries until nothing is left, at once when something has changed.
-func (r *Reconciler) keepWithdrawing(ctx context.Context, summary *configv1beta1.ClusterSummary, cluster *libv1beta1.SveltosCluster, last *outcome, dirty bool) (reconcile.Result, error) {
+func (r *Reconciler) keepWithdrawing(ctx context.Context, f *flow, last *outcome, dirty bool) (reconcile.Result, error) {
 	var retry time.Duration
+	summary, cluster := f.summary, f.cluster
 	verdict := verdictWaitForCluster
-	if cluster.Status.Ready {
+	held, err := r.holdWithdrawal(ctx, f)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	switch {
+	case held:
+		verdict = verdictBlocked
+	case cluster.Status.Ready:
 		verdict = verdictWork
 		if last != nil && last.failed() && !dirty {
 			retry = last.retryAt().Sub(r.Now())
@@ -230,7 +263,7 @@ func (r *Reconciler) keepWithdrawing(ctx context.Context, summary *configv1beta1
 			}
 		}
 	}
-	if err := r.writeStatus(ctx, summary, cluster, verdict, last); err != nil {
+	if err := r.writeStatus(ctx, f, verdict, last); err != nil {
 		return reconcile.Result{}, err
 	}
 	return reconcile.Result{RequeueAfter: retry}, nil
@@ -246,8 +279,10 @@ func (r *Reconciler) patchFinalizer(ctx context.Context, summary *configv1beta1.
 	return nil
 }
 
-func (r *Reconciler) writeStatus(ctx context.Context, summary *configv1beta1.ClusterSummary, cluster *libv1beta1.SveltosCluster, v verdict, last *outcome) error {
-	status := desiredStatus(summary, cluster, v, last)
+func (r *Reconciler) writeStatus(ctx context.Context, f *flow, v verdict, last *outcome) error {
+	summary := f.summary
+	status := desiredStatus(summary, f.cluster, v, last)
+	f.amend(&status, v, last, r.Now())
 	if apiequality.Semantic.DeepEqual(summary.Status, status) {
 		return nil
 	}

@@ -46,6 +46,8 @@ type outcome struct {
 	final  bool
 	// withdrawn is true when nothing of the profile is left on the cluster.
 	withdrawn bool
+	// validated says that what the job left has passed the profile's validateHealths.
+	validated bool
 }
 
 func (o outcome) failed() bool {

@@ -19,6 +19,7 @@ import (
 	"github.com/muster-project/muster/pkg/controllers/hostobjects"
 	"github.com/muster-project/muster/pkg/controllers/reach"
 	"github.com/muster-project/muster/pkg/deploy"
+	"github.com/muster-project/muster/pkg/deploy/health"
 	"github.com/muster-project/muster/pkg/deploy/release"
 	"github.com/muster-project/muster/pkg/fleet"
 	"github.com/muster-project/muster/pkg/render"
@@ -197,12 +198,15 @@ func readyCondition(summary *configv1beta1.ClusterSummary, v verdict, last *outc
 			}
 		}
 	case v == verdictDone, v == verdictWaitForCluster && wasReady(summary), v == verdictPaused && wasReady(summary),
+		v == verdictBlocked && wasReady(summary),
 		v == verdictWork && last == nil && wasJudged(summary):
 		return *meta.FindStatusCondition(summary.Status.Conditions, configv1beta1.ConditionReady)
 	case v == verdictAnew:
 		condition.Reason, condition.Message = configv1beta1.ReasonProvisioning, "Was deployed to another cluster, which answered under this name before."
 	case v == verdictPaused:
 		condition.Reason, condition.Message = configv1beta1.ReasonPaused, "The cluster is paused."
+	case v == verdictBlocked:
+		condition.Reason = configv1beta1.ReasonWaitingForPrerequisites // and what for is said by flow
 	case v == verdictWaitForCluster:
 		condition.Reason, condition.Message = configv1beta1.ReasonClusterUnreachable, "Waiting for "+clusterref.OfSummary(summary).String()+" to be ready."
 	case err != nil:
@@ -270,7 +274,10 @@ func reasonOf(err error) string {
 	var lost *revisionLostError
 	var waiting *deploy.WaitingError
 	var successor *successorError
+	var unhealthy *health.Failure
 	switch {
+	case errors.As(err, &unhealthy):
+		return configv1beta1.ReasonChecksFailed
 	case errors.As(err, &lost):
 		return configv1beta1.ReasonRevisionLost
 	case errors.As(err, &pending), errors.As(err, &conflict) && conflict.Temporary, errors.Is(err, fleet.ErrSuperseded):

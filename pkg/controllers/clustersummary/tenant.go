@@ -46,6 +46,14 @@ func identityOf(summary *configv1beta1.ClusterSummary) fleet.Identity {
 	return fleet.Identity{ServiceAccountNamespace: account.Namespace, ServiceAccountName: account.Name}
 }
 
+// readerOf reads the host's sources for an identity.
+func (r *Reconciler) readerOf(as fleet.Identity) (client.Reader, error) {
+	if as.IsZero() {
+		return r.Host, nil
+	}
+	return r.HostCluster.Reader(as)
+}
+
 // actAs makes an actor of an identity. Where the account or its credentials are missing
 // there is none, and nothing is done with other rights in its place.
 func (r *Reconciler) actAs(ctx context.Context, name types.NamespacedName, target deploy.Cluster, as fleet.Identity) (actor, error) {
@@ -65,7 +73,7 @@ func (r *Reconciler) actAs(ctx context.Context, name types.NamespacedName, targe
 	}
 	if err == nil {
 		out.target = deploy.ClusterOf(connection, target.UID, target.ID)
-		out.reader, err = r.HostCluster.Reader(as)
+		out.reader, err = r.readerOf(as)
 	}
 	if err != nil {
 		return actor{}, fmt.Errorf("acting as the tenant's ServiceAccount %s/%s: %w", as.ServiceAccountNamespace, as.ServiceAccountName, err)

@@ -50,6 +50,9 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, hos
 		WithOptions(controller.Options{MaxConcurrentReconciles: 20, RateLimiter: backoff.Limiter[reconcile.Request]()}).
 		WatchesRawSource(r.Trigger).
 		WatchesRawSource(source.Kind(mgr.GetCache(), &libv1beta1.SveltosCluster{}, r.onCluster())).
+		WatchesRawSource(source.Kind(mgr.GetCache(), &configv1beta1.ClusterSummary{}, r.onNeighbour())).
+		WatchesRawSource(source.Kind(mgr.GetCache(), &configv1beta1.ClusterProfile{}, onProfile[*configv1beta1.ClusterProfile](r, configv1beta1.KindClusterProfile))).
+		WatchesRawSource(source.Kind(mgr.GetCache(), &configv1beta1.Profile{}, onProfile[*configv1beta1.Profile](r, configv1beta1.KindProfile))).
 		WatchesRawSource(r.onSource(host, configv1beta1.SourceKindConfigMap)).
 		WatchesRawSource(r.onSource(host, configv1beta1.SourceKindSecret)).
 		Complete(conflict.Retried(r))

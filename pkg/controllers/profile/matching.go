@@ -35,6 +35,8 @@ type inputs struct {
 	sets       map[string]set
 	// member looks a registration up.
 	member func(fleet.Ref) (fleet.Member, bool)
+	// dependants are the profiles that depend on this one.
+	dependants []dependant
 	// summaries are those that the profile has.
 	summaries []configv1beta1.ClusterSummary
 }
@@ -43,6 +45,8 @@ type inputs struct {
 type match struct {
 	member fleet.Member
 	causes []configv1beta1.MatchCause
+	// held says that it is not the cluster's turn to get the latest revision.
+	held bool
 }
 
 // matching is the answer to inputs.
@@ -52,6 +56,10 @@ type matching struct {
 	// unresolvedSets and missingClusters are named by the profile and not there.
 	unresolvedSets  []string
 	missingClusters []string
+	// dependencies is what is wrong with those that the profile depends on.
+	dependencies dependencies
+	// rollout is how far the latest revision is, nil without maxUpdate.
+	rollout *rollout
 }
 
 // resolve finds the clusters of a profile: those that its selector matches and
@@ -91,6 +99,13 @@ func resolve(in inputs) matching {
 		for _, ref := range selected {
 			if member, ok := in.member(ref); ok {
 				add(member, cause)
+			}
+		}
+	}
+	for _, d := range in.dependants {
+		for _, ref := range d.clusters {
+			if member, ok := in.member(ref); ok {
+				add(member, configv1beta1.MatchCause{Kind: configv1beta1.MatchCauseDependant, Name: d.name})
 			}
 		}
 	}

@@ -26,6 +26,7 @@ import (
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
 	"github.com/muster-project/muster/pkg/controllers/clusterref"
+	"github.com/muster-project/muster/pkg/controllers/pause"
 	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/fleet"
 )
@@ -72,6 +73,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, key Key) (reconcile.Result, 
 		return reconcile.Result{}, fmt.Errorf("reading %s %s/%s: %w", key.Kind, key.Namespace, key.Name, err)
 	}
 	p = p.deepCopy()
+	if reason := pause.OfProfile(p.Object); reason.Paused() {
+		return reconcile.Result{}, r.writePaused(ctx, p, reason)
+	}
 	summaries, err := r.summaries(ctx, p)
 	if err != nil {
 		return reconcile.Result{}, err
@@ -121,9 +125,13 @@ func (r *Reconciler) reconcileNormal(ctx context.Context, p profile, summaries [
 	if err != nil {
 		return 0, err
 	}
+	turn, err := r.rollOut(ctx, p, &m, summaries, revisionName)
+	if err != nil {
+		return 0, err
+	}
 	failed := r.reconcileSummaries(ctx, p, m, summaries, revisionName)
 	refused, others := apart(failed)
-	retry = r.noteRefused(ctx, p.key(), refused)
+	retry = soonest(r.noteRefused(ctx, p.key(), refused), turn)
 	err = errors.Join(others, r.writeStatus(ctx, p, m, summaries, failed))
 	if err != nil || !created {
 		return retry, err
@@ -219,7 +227,12 @@ func (r *Reconciler) matching(ctx context.Context, p profile, summaries []config
 			return matching{}, err
 		}
 	}
-	return resolve(in), nil
+	if in.dependants, err = r.dependants(ctx, p); err != nil {
+		return matching{}, err
+	}
+	out := resolve(in)
+	out.dependencies, err = r.dependencies(ctx, p)
+	return out, err
 }
 
 // readSet reads the persisted selection of a set.
@@ -250,6 +263,7 @@ func readSet(ctx context.Context, reader client.Reader, p profile, name string) 
 // made what they should be, nil if they are.
 func (r *Reconciler) writeStatus(ctx context.Context, p profile, m matching, summaries []configv1beta1.ClusterSummary, failed error) error {
 	status := desiredStatus(p, m, summaries, failed)
+	setFlow(&status, p, m)
 	if apiequality.Semantic.DeepEqual(*p.status, status) {
 		return nil
 	}

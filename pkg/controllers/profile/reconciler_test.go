@@ -25,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
+	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
 	"github.com/muster-project/muster/pkg/controllers/clusterref"
 	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/fleet"
@@ -41,10 +42,11 @@ func (l *lagging) Member(fleet.Ref) (fleet.Member, bool)          { return fleet
 // index for that event before it has caught up misses it for good.
 func TestMatchingWaitsForTheIndex(t *testing.T) {
 	index := &lagging{}
-	r := &Reconciler{Members: index, WaitCurrent: func(context.Context) (int64, error) {
+	r, _ := newReconciler(t, index)
+	r.WaitCurrent = func(context.Context) (int64, error) {
 		index.current = []fleet.Member{{Ref: clusterref.Of("ns", "c"), EverReady: true}}
 		return 1, nil
-	}}
+	}
 	p := ofClusterProfile(&configv1beta1.ClusterProfile{
 		ObjectMeta: metav1.ObjectMeta{Name: "p"},
 		Spec:       configv1beta1.ProfileSpec{ClusterSelector: metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}},
@@ -97,8 +99,10 @@ func (n noRecords) List(context.Context, string) iter.Seq2[records.Record, error
 func newReconciler(t *testing.T, members Members, objects ...client.Object) (*Reconciler, client.WithWatch) {
 	t.Helper()
 	scheme := runtime.NewScheme()
-	if err := configv1beta1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
+	for _, add := range []func(*runtime.Scheme) error{configv1beta1.AddToScheme, libv1beta1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
 	}
 	stored := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
 		WithStatusSubresource(&configv1beta1.ClusterProfile{}).

@@ -75,6 +75,7 @@ func failedClusters(summaries []configv1beta1.ClusterSummary) []configv1beta1.Fa
 func readyCondition(m matching, summaries []configv1beta1.ClusterSummary, failed error) metav1.Condition {
 	condition := metav1.Condition{Type: configv1beta1.ConditionReady, Status: metav1.ConditionFalse}
 	provisioned, withdrawing := 0, 0
+	held := m.held()
 	var firstFailure string
 	if refused := (*refusedError)(nil); errors.As(failed, &refused) {
 		firstFailure = refused.Error()
@@ -84,7 +85,7 @@ func readyCondition(m matching, summaries []configv1beta1.ClusterSummary, failed
 		switch {
 		case summaries[i].Spec.Withdraw || !summaries[i].DeletionTimestamp.IsZero():
 			withdrawing++
-		case ready == nil || ready.ObservedGeneration != summaries[i].Generation:
+		case ready == nil || ready.ObservedGeneration != summaries[i].Generation || held[clusterref.OfSummary(&summaries[i])]:
 		case ready.Status == metav1.ConditionTrue:
 			provisioned++
 		case configv1beta1.IsFailure(ready.Reason) && firstFailure == "":
@@ -94,6 +95,9 @@ func readyCondition(m matching, summaries []configv1beta1.ClusterSummary, failed
 	progress := fmt.Sprintf("%d of %d clusters have everything", provisioned, len(m.clusters))
 	if withdrawing > 0 {
 		progress += fmt.Sprintf(", %d are being withdrawn from", withdrawing)
+	}
+	if len(held) > 0 {
+		progress += fmt.Sprintf(", %d wait for their turn (maxUpdate)", len(held))
 	}
 	condition.Message = progress
 	switch {

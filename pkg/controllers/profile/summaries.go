@@ -93,7 +93,7 @@ func desiredSummary(p profile, m match, revisionName string, current *configv1be
 	summary.Spec.ClusterType = libv1beta1.ClusterTypeSveltos
 	summary.Spec.MatchedBy = m.causes
 	summary.Spec.ServiceAccount = tenantOf(p.Object)
-	if current == nil || !frozen(p, current) {
+	if current == nil || !m.held && !frozen(p, current) {
 		summary.Spec.ProfileRevision = revisionName
 	}
 	return summary
@@ -188,6 +188,9 @@ func (r *Reconciler) ensureOne(ctx context.Context, p profile, m match, current 
 	if current != nil && current.Spec.Withdraw {
 		return r.remove(ctx, current)
 	}
+	if current == nil && m.held {
+		return nil
+	}
 	return r.apply(ctx, p, current, desiredSummary(p, m, revisionName, current))
 }
 
@@ -254,7 +257,9 @@ var errCollision = errors.New("two names collide")
 // withdraw takes the profile back from the clusters that it no longer matches.
 // The latest revision says what becomes of the content there.
 func (r *Reconciler) withdraw(ctx context.Context, summary *configv1beta1.ClusterSummary, revisionName string) error {
-	if !summary.Spec.Withdraw {
+	// Once more where the profile has changed since: its checks, or what becomes of the
+	// content, may be what keeps the withdrawal from its end.
+	if !summary.Spec.Withdraw || summary.Spec.ProfileRevision != revisionName {
 		marked := summary.DeepCopy()
 		marked.Spec.ClusterProfileSpec = configv1beta1.ProfileSpec{}
 		marked.Spec.Withdraw = true

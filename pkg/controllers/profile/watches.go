@@ -50,10 +50,14 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 			func(_ context.Context, o *configv1beta1.ClusterProfile) []Key {
 				return []Key{ofClusterProfile(o).key()}
 			}))).
+		WatchesRawSource(source.TypedKind(cache, &configv1beta1.ClusterProfile{}, onDependency(r, ofClusterProfile))).
+		WatchesRawSource(source.TypedKind(cache, &configv1beta1.Profile{}, onDependency(r, ofProfile))).
 		WatchesRawSource(source.TypedKind(cache, &configv1beta1.Profile{}, handler.TypedEnqueueRequestsFromMapFunc(
 			func(_ context.Context, o *configv1beta1.Profile) []Key { return []Key{ofProfile(o).key()} }))).
 		WatchesRawSource(source.TypedKind(cache, &configv1beta1.ClusterSummary{}, handler.TypedEnqueueRequestsFromMapFunc(
-			func(_ context.Context, o *configv1beta1.ClusterSummary) []Key { return ownerKeys(o) }), ofInterest())).
+			func(ctx context.Context, o *configv1beta1.ClusterSummary) []Key {
+				return append(ownerKeys(o), r.prerequisites(ctx, o)...)
+			}), ofInterest())).
 		WatchesRawSource(source.TypedKind(cache, &libv1beta1.ClusterSet{}, onSet(r, func(s *libv1beta1.ClusterSet) *libv1beta1.ClusterSetStatus { return &s.Status }))).
 		WatchesRawSource(source.TypedKind(cache, &libv1beta1.Set{}, onSet(r, func(s *libv1beta1.Set) *libv1beta1.ClusterSetStatus { return &s.Status }))).
 		WatchesRawSource(source.TypedKind(cache, &libv1beta1.SveltosCluster{}, r.onCluster())).
@@ -129,6 +133,9 @@ func (r *Reconciler) onCluster() handler.TypedEventHandler[*libv1beta1.SveltosCl
 			if !maps.Equal(e.ObjectOld.Labels, e.ObjectNew.Labels) || hasBeenReady(e.ObjectOld) != hasBeenReady(e.ObjectNew) ||
 				e.ObjectOld.UID != e.ObjectNew.UID || e.ObjectOld.DeletionTimestamp.IsZero() != e.ObjectNew.DeletionTimestamp.IsZero() {
 				r.wakeMatching(ctx, q, e.ObjectOld, e.ObjectNew)
+			}
+			if r.updatable(e.ObjectOld) != r.updatable(e.ObjectNew) {
+				r.wake(ctx, q, func(p profile) bool { return p.spec.MaxUpdate != nil })
 			}
 		},
 		DeleteFunc: func(ctx context.Context, e event.TypedDeleteEvent[*libv1beta1.SveltosCluster], q queue) {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -70,6 +71,9 @@ type Reconciler struct {
 	Fences  Fences
 	Workers Workers
 
+	// Now is the clock of active windows, time.Now if nil.
+	Now func() time.Time
+
 	mu       sync.Mutex
 	findings map[fleet.Ref]finding
 	fences   map[fleet.Ref]fenceFinding
@@ -120,7 +124,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		r.Forget(ref)
 		r.Prober.ProbeNow(ref)
 	}
-	again := r.keepFence(ctx, cluster, ref)
+	again := soonest(r.keepFence(ctx, cluster, ref), r.untilWindow(cluster))
 	health, known := r.lastHealth(ref, cluster.UID)
 	if !known {
 		// Nothing has changed since a former term: there is the fence alone to tell of.
@@ -182,6 +186,7 @@ func (r *Reconciler) write(ctx context.Context, cluster *libv1beta1.SveltosClust
 // news.
 func (r *Reconciler) writeStatus(ctx context.Context, cluster *libv1beta1.SveltosCluster, status libv1beta1.SveltosClusterStatus) error {
 	setFenceCondition(&status, cluster, r.lastFence(clusterref.Of(cluster.Namespace, cluster.Name)))
+	setPause(&status, cluster, r.now())
 	if apiequality.Semantic.DeepEqual(cluster.Status, status) {
 		return nil
 	}
@@ -260,6 +265,8 @@ func eventOf(condition, status string) (eventType, reason string) {
 		return corev1.EventTypeWarning, "DuplicateRegistration"
 	case libv1beta1.ConditionIdentityChanged + "=True":
 		return corev1.EventTypeWarning, "IdentityChanged"
+	case libv1beta1.ConditionPaused + "=True":
+		return corev1.EventTypeNormal, "ClusterPaused"
 	case libv1beta1.ConditionFenced + "=True":
 		return corev1.EventTypeNormal, "Fenced"
 	case libv1beta1.ConditionFenced + "=False":

@@ -231,6 +231,8 @@ type Record struct {
 	// FeatureOrder is the order in which lists were deployed, if they had one. They are
 	// withdrawn in the opposite one.
 	FeatureOrder []string `json:"featureOrder,omitempty"`
+	// Retriggered is what last asked for everything to be applied once more.
+	Retriggered string `json:"retriggered,omitempty"`
 
 	// Objects and Releases are in the order in which they were applied.
 	Objects  []Object  `json:"objects,omitempty"`

@@ -26,6 +26,8 @@ const (
 	Resources = "resources"
 	// Self is another name for an object, as in a CustomResourceDefinition.
 	Self = "self"
+	// Metrics is the variable that holds the results of a check's queries, by their names.
+	Metrics = "metrics"
 
 	// MaxText is the longest expression, in bytes.
 	MaxText = 16 << 10
@@ -67,6 +69,7 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 		cel.Variable(Resource, cel.DynType),
 		cel.Variable(Resources, cel.DynType),
 		cel.Variable(Self, cel.DynType),
+		cel.Variable(Metrics, cel.DynType),
 	)
 })
 

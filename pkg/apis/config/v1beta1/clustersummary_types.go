@@ -92,13 +92,15 @@ const (
 	MatchCauseSelector MatchCauseKind = "Selector"
 	// MatchCauseReference is a reference of the profile to the cluster.
 	MatchCauseReference MatchCauseKind = "Reference"
+	// MatchCauseDependant is a profile that depends on this one and is for the cluster.
+	MatchCauseDependant MatchCauseKind = "Dependant"
 )
 
 // MatchCause is one thing that makes a profile match a cluster.
 type MatchCause struct {
 	// kind of the cause.
 	Kind MatchCauseKind `json:"kind"`
-	// name of the ClusterSet or Set.
+	// name of the ClusterSet, the Set, or the profile that depends on this one.
 	// +optional
 	Name string `json:"name,omitempty"`
 }

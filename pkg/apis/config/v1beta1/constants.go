@@ -67,6 +67,12 @@ const (
 	// ConditionClusterReachable of a ClusterSummary is false while it waits for the
 	// cluster.
 	ConditionClusterReachable = "ClusterReachable"
+	// ConditionPaused of a profile is true while it is not reconciled. It is there only
+	// then.
+	ConditionPaused = "Paused"
+	// ConditionDependenciesResolved of a profile that depends on others is false if one
+	// of them does not exist, or depends on this one.
+	ConditionDependenciesResolved = "DependenciesResolved"
 )
 
 // Reasons of conditions.
@@ -95,6 +101,18 @@ const (
 	ReasonNoConflict = "NoConflict"
 	// ReasonPaused: the cluster is paused.
 	ReasonPaused = "Paused"
+	// ReasonWaitingForPrerequisites: a profile that this one depends on is not deployed to
+	// the cluster yet, or one that depends on this one is not withdrawn from it yet.
+	ReasonWaitingForPrerequisites = "WaitingForPrerequisites"
+	// ReasonWaitingForChecks: what is deployed has not passed its checks yet.
+	ReasonWaitingForChecks = "WaitingForChecks"
+	// ReasonChecksFailed: a check does not pass, before the deployment or for more than a
+	// minute after it.
+	ReasonChecksFailed = "ChecksFailed"
+	// ReasonDependencyMissing: a profile that this one depends on does not exist.
+	ReasonDependencyMissing = "DependencyMissing"
+	// ReasonDependencyCycle: a profile depends on itself through others.
+	ReasonDependencyCycle = "DependencyCycle"
 	// ReasonClusterUnreachable: the cluster does not answer.
 	ReasonClusterUnreachable = "ClusterUnreachable"
 	// ReasonClusterReachable: the cluster answers.
@@ -111,7 +129,7 @@ const (
 // that says what is merely not done yet.
 func IsFailure(reason string) bool {
 	switch reason {
-	case ReasonFailed, ReasonConflict, ReasonSourceMissing, ReasonSourceInvalid, ReasonRevisionLost:
+	case ReasonFailed, ReasonConflict, ReasonSourceMissing, ReasonSourceInvalid, ReasonRevisionLost, ReasonChecksFailed:
 		return true
 	}
 	return false

@@ -16,6 +16,7 @@ var (
 	clusterTypes = []lib.ClusterType{lib.ClusterTypeSveltos}
 	causeKinds   = []config.MatchCauseKind{
 		config.MatchCauseClusterSet, config.MatchCauseSet, config.MatchCauseSelector, config.MatchCauseReference,
+		config.MatchCauseDependant,
 	}
 	featureIDs = []lib.FeatureID{lib.FeatureResources, lib.FeatureHelm, lib.FeatureKustomize}
 )
@@ -45,7 +46,7 @@ func ValidateClusterSummaryStatusUpdate(summary, old *config.ClusterSummary) fie
 }
 
 func validateSummary(summary *config.ClusterSummary) field.ErrorList {
-	errs := summaryMetaTable.Validate(&summary.ObjectMeta, field.NewPath("metadata"))
+	var errs field.ErrorList
 	spec, path := &summary.Spec, field.NewPath("spec")
 	if spec.ClusterNamespace == "" {
 		errs = append(errs, field.Required(path.Child("clusterNamespace"), "the namespace of the cluster"))

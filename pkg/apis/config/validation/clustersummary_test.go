@@ -67,14 +67,10 @@ func TestValidateClusterSummary(t *testing.T) {
 			onUpdate: []string{"spec.matchedBy[0].name: Required value"},
 		},
 		"paused": {
-			change:   func(s *config.ClusterSummary) { s.Annotations = map[string]string{"cluster.x-k8s.io/paused": ""} },
-			create:   []string{"metadata.annotations[cluster.x-k8s.io/paused]: Forbidden: not supported yet"},
-			onUpdate: []string{"metadata.annotations[cluster.x-k8s.io/paused]: Forbidden: not supported yet"},
+			change: func(s *config.ClusterSummary) { s.Annotations = map[string]string{"cluster.x-k8s.io/paused": ""} },
 		},
 		"retrigger": {
-			change:   func(s *config.ClusterSummary) { s.Annotations = map[string]string{"projectsveltos.io/retrigger": "1"} },
-			create:   []string{"metadata.annotations[projectsveltos.io/retrigger]: Forbidden: not supported yet"},
-			onUpdate: []string{"metadata.annotations[projectsveltos.io/retrigger]: Forbidden: not supported yet"},
+			change: func(s *config.ClusterSummary) { s.Annotations = map[string]string{"projectsveltos.io/retrigger": "1"} },
 		},
 	}
 	for name, tt := range tests {

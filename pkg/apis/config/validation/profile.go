@@ -72,6 +72,7 @@ func validateProfile(meta *metav1.ObjectMeta, spec *config.ProfileSpec) field.Er
 	errs := profileMetaTable.Validate(meta, field.NewPath("metadata"))
 	errs = append(errs, validateTenant(meta)...)
 	errs = append(errs, validateTransition(meta, spec)...)
+	errs = append(errs, validateDependsOn(spec.DependsOn, meta.Name, field.NewPath("spec", "dependsOn"))...)
 	return append(errs, validateProfileSpec(spec, meta.Namespace, field.NewPath("spec"))...)
 }
 
@@ -94,6 +95,7 @@ func validateProfileSpec(spec *config.ProfileSpec, namespace string, path *field
 	errs = append(errs, validateValuesFrom(spec.PatchesFrom, namespace, path.Child("patchesFrom"))...)
 	errs = append(errs, validateExtra(spec, path)...)
 	errs = append(errs, validateApplying(spec, path)...)
+	errs = append(errs, validateFlow(spec, namespace, path)...)
 	return append(errs, validateCharts(spec.HelmCharts, namespace, path.Child("helmCharts"))...)
 }
 

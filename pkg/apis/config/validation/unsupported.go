@@ -16,15 +16,7 @@ import (
 )
 
 var profileMetaTable = unsupported.Table[metav1.ObjectMeta]{
-	libvalidation.AnnotationRefused(v1beta1.AnnotationProfilePaused, "pause the clusters with spec.paused"),
-	libvalidation.AnnotationRefused(v1beta1.AnnotationPaused, "pause the clusters with spec.paused"),
-	libvalidation.AnnotationRefused(v1beta1.AnnotationRetrigger, "every change is noticed; there is nothing to trigger"),
 	libvalidation.LabelRefused(v1beta1.LabelAdminName, "name the tenant with the labels projectsveltos.io/serviceaccount-name and /serviceaccount-namespace"),
-}
-
-var summaryMetaTable = unsupported.Table[metav1.ObjectMeta]{
-	libvalidation.AnnotationRefused(v1beta1.AnnotationPaused, "pause the cluster with spec.paused"),
-	libvalidation.AnnotationRefused(v1beta1.AnnotationRetrigger, "every change is noticed; there is nothing to trigger"),
 }
 
 var profileTable = unsupported.Table[config.ProfileSpec]{
@@ -33,39 +25,6 @@ var profileTable = unsupported.Table[config.ProfileSpec]{
 		Supported: []string{string(config.SyncModeContinuous), string(config.SyncModeOneTime)},
 		Refused:   []string{string(config.SyncModeContinuousWithDriftDetection), string(config.SyncModeDryRun)},
 		Value:     func(s *config.ProfileSpec) any { return s.SyncMode },
-	},
-	{
-		Path: "maxUpdate", Supported: []string{"0", "0%"}, Reason: "all clusters are updated at the same time",
-		Value: func(s *config.ProfileSpec) any {
-			if s.MaxUpdate == nil {
-				return nil
-			}
-			return s.MaxUpdate.String()
-		},
-	},
-	{
-		Path: "reloader", Reason: "workloads are not restarted when what they mount changes",
-		Value: func(s *config.ProfileSpec) any { return s.Reloader },
-	},
-	{
-		Path: "dependsOn", Reason: "profiles do not wait for each other",
-		Value: func(s *config.ProfileSpec) any { return s.DependsOn },
-	},
-	{
-		Path: "validateHealths", Reason: "what is applied counts as deployed",
-		Value: func(s *config.ProfileSpec) any { return s.ValidateHealths },
-	},
-	{
-		Path: "preDeployChecks", Reason: "nothing is checked before it is deployed",
-		Value: func(s *config.ProfileSpec) any { return s.PreDeployChecks },
-	},
-	{
-		Path: "preDeleteChecks", Reason: "nothing is checked before it is withdrawn",
-		Value: func(s *config.ProfileSpec) any { return s.PreDeleteChecks },
-	},
-	{
-		Path: "postDeleteChecks", Reason: "nothing is checked after it is withdrawn",
-		Value: func(s *config.ProfileSpec) any { return s.PostDeleteChecks },
 	},
 	{
 		Path: "driftExclusions", Reason: "drift is not looked for",
@@ -117,6 +76,5 @@ func Rows() []unsupported.Row {
 		libvalidation.ClusterRefRows(kinds, "spec.clusterRefs[]"),
 		profileTable.Rows(kinds, "spec"),
 		chartTable.Rows(kinds, "spec.helmCharts[]"),
-		summaryMetaTable.Rows("ClusterSummary", "metadata"),
 	)
 }

@@ -18,11 +18,12 @@ import (
 var obeyed = map[string][]string{
 	"SveltosCluster": {
 		"spec.kubeconfigName", "spec.kubeconfigKeyName", "spec.paused", "spec.data", "spec.consecutiveFailureThreshold",
-		"spec.readinessChecks", "spec.livenessChecks",
+		"spec.readinessChecks", "spec.livenessChecks", "spec.activeWindow",
 	},
 	"ClusterSet": {"spec.clusterSelector", "spec.maxReplicas", "spec.clusterRefs[].namespace", "spec.clusterRefs[].name"},
 	"ClusterProfile": {
 		"spec.clusterSelector", "spec.clusterRefs[].namespace", "spec.clusterRefs[].name", "spec.setRefs", "spec.tier", "spec.stopMatchingBehavior",
+		"spec.reloader", "spec.dependsOn", "spec.maxUpdate", "spec.validateHealths", "spec.preDeployChecks", "spec.preDeleteChecks", "spec.postDeleteChecks",
 		"spec.policyRefs[].namespace", "spec.policyRefs[].name", "spec.policyRefs[].optional", "spec.policyRefs[].skipNamespaceCreation",
 		"spec.kustomizationRefs[].namespace", "spec.kustomizationRefs[].name", "spec.kustomizationRefs[].path", "spec.kustomizationRefs[].components",
 		"spec.kustomizationRefs[].targetNamespace", "spec.kustomizationRefs[].optional", "spec.kustomizationRefs[].skipNamespaceCreation",

@@ -32,11 +32,12 @@ const (
 	// AnnotationForceRecreate on a deployed object: it is deleted and created again
 	// if an update is refused.
 	AnnotationForceRecreate = "projectsveltos.io/forceRecreate"
-	// AnnotationRetrigger on a ClusterSummary: it is reconciled again.
+	// AnnotationRetrigger on a ClusterSummary or a profile: when its value changes,
+	// everything is applied once more.
 	AnnotationRetrigger = "projectsveltos.io/retrigger"
 	// AnnotationProfilePaused on a profile: it is not reconciled.
 	AnnotationProfilePaused = "profile.projectsveltos.io/paused"
-	// AnnotationPaused on a ClusterSummary: it is not reconciled.
+	// AnnotationPaused on a ClusterSummary, a profile or a cluster: it is not reconciled.
 	AnnotationPaused = "cluster.x-k8s.io/paused"
 	// AnnotationShard on a cluster: the shard that serves it.
 	AnnotationShard = "sharding.projectsveltos.io/key"
@@ -140,6 +141,10 @@ const (
 	// ConditionFenced is true if the cluster denies the writes of Muster's former
 	// leaders. It is there only where that is asked for, or was and is not undone.
 	ConditionFenced = "Fenced"
+	// ConditionPaused is true while nothing is deployed to the cluster: by spec.paused,
+	// by an annotation, or outside of spec.activeWindow. It is there while one of them
+	// is.
+	ConditionPaused = "Paused"
 )
 
 // Types of conditions of a ClusterSet and of a Set.
@@ -202,6 +207,14 @@ const (
 	ReasonFenceFailed = "Failed"
 	// ReasonFenceNotRemoved: what is not asked for any more could not be removed.
 	ReasonFenceNotRemoved = "NotRemoved"
+	// ReasonPausedBySpec: spec.paused is true.
+	ReasonPausedBySpec = "PausedBySpec"
+	// ReasonPausedByAnnotation: an annotation pauses it.
+	ReasonPausedByAnnotation = "PausedByAnnotation"
+	// ReasonOutsideActiveWindow: the cluster's active window has not begun again.
+	ReasonOutsideActiveWindow = "OutsideActiveWindow"
+	// ReasonInsideActiveWindow: the cluster's active window has begun and not ended.
+	ReasonInsideActiveWindow = "InsideActiveWindow"
 	// ReasonManyClustersDown: the brake is on.
 	ReasonManyClustersDown = "ManyClustersDown"
 	// ReasonBrakeIgnored: the brake would be on, but the set says to ignore it.

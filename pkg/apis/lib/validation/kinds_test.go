@@ -60,8 +60,21 @@ func TestValidateSveltosCluster(t *testing.T) {
 		"activeWindow": {
 			func(c *lib.SveltosCluster) {
 				c.Spec.ActiveWindow = &lib.ActiveWindow{From: "0 1 * * *", To: "0 2 * * *"}
+			}, nil,
+		},
+		"activeWindow without an end": {
+			func(c *lib.SveltosCluster) { c.Spec.ActiveWindow = &lib.ActiveWindow{From: "0 1 * * *"} },
+			[]string{"spec.activeWindow.to: Required value"},
+		},
+		"activeWindow that is no cron": {
+			func(c *lib.SveltosCluster) { c.Spec.ActiveWindow = &lib.ActiveWindow{From: "1am", To: "TZ=0"} },
+			[]string{"spec.activeWindow.from: Invalid value", "spec.activeWindow.to: Invalid value"},
+		},
+		"activeWindow of no time": {
+			func(c *lib.SveltosCluster) {
+				c.Spec.ActiveWindow = &lib.ActiveWindow{From: "0 1 * * *", To: "0 1 * * *"}
 			},
-			[]string{"spec.activeWindow: Forbidden: not supported yet"},
+			[]string{"spec.activeWindow.to: Invalid value"},
 		},
 		"pullMode": {func(c *lib.SveltosCluster) { c.Spec.PullMode = true }, []string{"spec.pullMode: Forbidden: not supported yet"}},
 		"shard": {
@@ -96,10 +109,10 @@ func TestValidateSveltosCluster(t *testing.T) {
 
 func TestUpdateRefusesAnotherValueOfARefusedField(t *testing.T) {
 	old := validCluster()
-	old.Spec.ActiveWindow = &lib.ActiveWindow{From: "0 1 * * *", To: "0 2 * * *"}
+	old.Spec.WorkloadIdentity = &lib.WorkloadIdentity{Provider: "AWS"}
 	changed := old.DeepCopy()
-	changed.Spec.ActiveWindow.To = "0 3 * * *"
-	expect(t, ValidateSveltosClusterUpdate(changed, old), "spec.activeWindow: Forbidden: not supported yet")
+	changed.Spec.WorkloadIdentity.Provider = "GCP"
+	expect(t, ValidateSveltosClusterUpdate(changed, old), "spec.workloadIdentity: Forbidden: not supported yet")
 }
 
 func TestUpdateKeepsIdentity(t *testing.T) {

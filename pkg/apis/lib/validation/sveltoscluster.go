@@ -32,10 +32,6 @@ var clusterTable = unsupported.Table[lib.SveltosClusterSpec]{
 		Value: func(s *lib.SveltosClusterSpec) any { return s.TokenRequestRenewalOption },
 	},
 	{
-		Path: "activeWindow", Reason: "a cluster is paused by spec.paused alone",
-		Value: func(s *lib.SveltosClusterSpec) any { return s.ActiveWindow },
-	},
-	{
 		Path: "pullMode", Reason: "Muster connects to a cluster; no agent in it does",
 		Value: func(s *lib.SveltosClusterSpec) any { return s.PullMode },
 	},
@@ -92,6 +88,7 @@ func validateClusterSpec(spec *lib.SveltosClusterSpec, path *field.Path) field.E
 	if size > maxDataSize {
 		errs = append(errs, field.TooLong(path.Child("data"), "", maxDataSize))
 	}
+	errs = append(errs, validateActiveWindow(spec.ActiveWindow, path.Child("activeWindow"))...)
 	errs = append(errs, validateClusterChecks(spec.ReadinessChecks, path.Child("readinessChecks"))...)
 	return append(errs, validateClusterChecks(spec.LivenessChecks, path.Child("livenessChecks"))...)
 }

@@ -16,7 +16,7 @@ import (
 // NewREST returns the storage of ClusterProfiles and of their status.
 func NewREST(typer runtime.ObjectTyper, getter generic.RESTOptionsGetter) (*registry.REST, *registry.StatusREST, error) {
 	strategy, status := registry.NewStrategies(typer, kind)
-	return registry.NewREST(registry.Resource[*config.ClusterProfile]{
+	rest, statusREST, err := registry.NewREST(registry.Resource[*config.ClusterProfile]{
 		Group:      config.GroupName,
 		Plural:     "clusterprofiles",
 		Singular:   "clusterprofile",
@@ -26,4 +26,9 @@ func NewREST(typer runtime.ObjectTyper, getter generic.RESTOptionsGetter) (*regi
 		NewList:    func() runtime.Object { return &config.ClusterProfileList{} },
 		Table:      table,
 	}, strategy, status, getter)
+	if err != nil {
+		return nil, nil, err
+	}
+	RefuseCycles(rest, "ClusterProfile", func(p *config.ClusterProfile) *config.ProfileSpec { return &p.Spec })
+	return rest, statusREST, nil
 }

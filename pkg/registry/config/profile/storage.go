@@ -11,12 +11,13 @@ import (
 
 	"github.com/muster-project/muster/pkg/apis/config"
 	"github.com/muster-project/muster/pkg/registry"
+	"github.com/muster-project/muster/pkg/registry/config/clusterprofile"
 )
 
 // NewREST returns the storage of Profiles and of their status.
 func NewREST(typer runtime.ObjectTyper, getter generic.RESTOptionsGetter) (*registry.REST, *registry.StatusREST, error) {
 	strategy, status := registry.NewStrategies(typer, kind)
-	return registry.NewREST(registry.Resource[*config.Profile]{
+	rest, statusREST, err := registry.NewREST(registry.Resource[*config.Profile]{
 		Group:      config.GroupName,
 		Plural:     "profiles",
 		Singular:   "profile",
@@ -26,4 +27,9 @@ func NewREST(typer runtime.ObjectTyper, getter generic.RESTOptionsGetter) (*regi
 		NewList:    func() runtime.Object { return &config.ProfileList{} },
 		Table:      table,
 	}, strategy, status, getter)
+	if err != nil {
+		return nil, nil, err
+	}
+	clusterprofile.RefuseCycles(rest, "Profile", func(p *config.Profile) *config.ProfileSpec { return &p.Spec })
+	return rest, statusREST, nil
 }

@@ -4,9 +4,11 @@
 package sveltoscluster
 
 import (
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/utils/ptr"
 
 	"github.com/muster-project/muster/pkg/apis/lib"
+	"github.com/muster-project/muster/pkg/apis/lib/v1beta1"
 	"github.com/muster-project/muster/pkg/registry"
 )
 
@@ -32,10 +34,16 @@ var table = registry.Table[*lib.SveltosCluster]{
 	},
 	{
 		Header: "Paused", Type: registry.String, Help: "true while nothing is deployed to the cluster", Wide: true,
-		Cell: func(c *lib.SveltosCluster) any { return registry.TrueOrBlank(c.Spec.Paused) },
+		Cell: func(c *lib.SveltosCluster) any { return registry.TrueOrBlank(paused(c)) },
 	},
 	{
 		Header: "Message", Type: registry.String, Help: "what the last failed probe said", Wide: true,
 		Cell: func(c *lib.SveltosCluster) any { return ptr.Deref(c.Status.FailureMessage, "") },
 	},
+}
+
+// paused reports whether anything pauses the cluster; the status lags behind a spec that
+// was just written.
+func paused(c *lib.SveltosCluster) bool {
+	return c.Spec.Paused || meta.IsStatusConditionTrue(c.Status.Conditions, v1beta1.ConditionPaused)
 }

@@ -1,0 +1,265 @@
+// Copyright The Muster Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
+	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
+)
+
+// gateOf is a check that passes while a ConfigMap in the managed cluster has a state.
+func (s *scope) gateOf(name, state string) string {
+	return fmt.Sprintf(`{name: %[1]s, featureID: Resources, version: v1, kind: ConfigMap, namespace: %[3]s,
+    labelFilters: [{key: scope, operation: Equal, value: %[2]s}],
+    script: "function evaluate(obj) return {healthy = obj.metadata.name ~= '%[1]s' or obj.data.state == '%[4]s', message = 'it is ' .. obj.data.state} end"}`,
+		name, s.name, contentNamespace, state)
+}
+
+// awaitWaiting waits until a profile is not deployed to a cluster, or not withdrawn from
+// it, for this reason, with this in the message.
+func (s *scope) awaitWaiting(profile, cluster, reason, says string) {
+	s.Helper()
+	s.eventually(fmt.Sprintf("%s waits on %s: %s", profile, cluster, reason), deploySoon, func(ctx context.Context) error {
+		summary, err := s.summary(ctx, profile, cluster)
+		if err != nil || summary == nil {
+			return errors.Join(errors.New("there is no summary"), err)
+		}
+		if err := condition(summary.Status.Conditions, configv1beta1.ConditionReady, metav1.ConditionFalse, reason); err != nil {
+			return err
+		}
+		return saysAll("the condition", meta.FindStatusCondition(summary.Status.Conditions, configv1beta1.ConditionReady).Message, []string{says})
+	})
+}
+
+// TestOrder: a prerequisite that matches nothing goes first where its dependant goes, with
+// its checks, and last when both are deleted, after theirs.
+func TestOrder(t *testing.T) {
+	t.Parallel()
+	s := newScope(t)
+	app, database := s.name+"-app", s.name+"-database"
+	s.register("cluster1", s.labels())
+	s.applyRaw(source{name: "app", data: documents(settings(app, "1"))})
+	s.applyRaw(source{name: "database", data: documents(settings(database, "1"))})
+	s.applyProfile(app, "app", fmt.Sprintf("dependsOn: [%s]\n  preDeleteChecks: [%s]\n  %s", database, s.gateOf(s.name, "empty"), s.everywhere()))
+	s.awaitWaiting(app, "cluster1", configv1beta1.ReasonWaitingForPrerequisites, "there is no such ClusterProfile")
+	s.awaitProfile(app, configv1beta1.ConditionDependenciesResolved, metav1.ConditionFalse, configv1beta1.ReasonDependencyMissing)
+
+	s.setState("cluster1", s.name, "starting")
+	s.applyProfile(database, "database", fmt.Sprintf("validateHealths: [%s]", s.gateOf(s.name, "running")))
+	s.awaitWaiting(database, "cluster1", configv1beta1.ReasonWaitingForChecks, "it is starting")
+	s.awaitContent("cluster1", true, database)
+	s.always("what depends on it waits", settle, s.hasContent("cluster1", false, app))
+	s.setState("cluster1", s.name, "running")
+	s.provisioned(database)
+	s.provisioned(app)
+
+	s.applyFails("would make the profile depend on itself", fmt.Sprintf(`
+apiVersion: config.projectsveltos.io/v1beta1
+kind: ClusterProfile
+metadata: {name: %s}
+spec: {dependsOn: [%s]}
+`, database, app))
+
+	s.kubectl("delete", "clusterprofile", database, app, "--wait=false")
+	s.awaitWaiting(app, "cluster1", configv1beta1.ReasonWithdrawing, "it is running")
+	s.awaitWaiting(database, "cluster1", configv1beta1.ReasonWithdrawing, app)
+	s.always("nothing is withdrawn", settle, s.hasContent("cluster1", true, app, database))
+	s.setState("cluster1", s.name, "empty")
+	s.awaitNoSummary(app, "cluster1")
+	s.awaitNoSummary(database, "cluster1")
+	s.awaitContent("cluster1", false, app, database)
+}
+
+// TestPreDeployChecks: nothing of a list is applied or pruned before its checks pass.
+func TestPreDeployChecks(t *testing.T) {
+	t.Parallel()
+	s := newScope(t)
+	a, b := s.name+"-a", s.name+"-b"
+	s.register("cluster1", s.labels())
+	s.applyRaw(source{name: "content", data: documents(settings(a, "1"))})
+	s.setState("cluster1", s.name, "shut")
+	s.applyProfile(s.name, "content", fmt.Sprintf("preDeployChecks: [%s]\n  %s", s.gateOf(s.name, "open"), s.everywhere()))
+	s.awaitFailure(s.name, "cluster1", configv1beta1.ReasonChecksFailed, "it is shut")
+	if err := s.hasContent("cluster1", false, a)(s.Context()); err != nil {
+		t.Error(err)
+	}
+	s.setState("cluster1", s.name, "open")
+	s.provisioned(s.name)
+	s.awaitContent("cluster1", true, a)
+	s.setState("cluster1", s.name, "shut")
+	s.applyRaw(source{name: "content", data: documents(settings(b, "1"))})
+	s.awaitFailure(s.name, "cluster1", configv1beta1.ReasonChecksFailed, "it is shut")
+	if err := errors.Join(s.hasContent("cluster1", true, a)(s.Context()), s.hasContent("cluster1", false, b)(s.Context())); err != nil {
+		t.Error(err)
+	}
+	s.setState("cluster1", s.name, "open")
+	s.awaitContent("cluster1", true, b)
+	s.awaitContent("cluster1", false, a)
+}
+
+// TestMaxUpdate: a revision goes to the next cluster when the one before has all of it.
+func TestMaxUpdate(t *testing.T) {
+	t.Parallel()
+	s := newScope(t)
+	clusters := []string{"cluster1", "cluster2", "cluster3"}
+	for _, cluster := range clusters {
+		s.register(cluster, s.labels())
+		s.setState(cluster, s.name, "1")
+	}
+	s.applyRaw(source{name: "content", data: documents(settings(s.name+"x", "1"))})
+	profile := func(value string) {
+		s.applyProfile(s.name, "content", fmt.Sprintf("maxUpdate: 1\n  validateHealths: [%s]\n  extraLabels: {revision: '%s'}\n  %s", s.gateOf(s.name, value), value, s.everywhere()))
+	}
+	has := func(revision string, want ...string) func(context.Context) error {
+		return func(ctx context.Context) error {
+			var found []string
+			for _, cluster := range clusters {
+				content, err := s.content(ctx, cluster, s.name+"x")
+				if err != nil {
+					return err
+				}
+				if content != nil && content.Labels["revision"] == revision {
+					found = append(found, cluster)
+				}
+			}
+			if strings.Join(found, " ") != strings.Join(want, " ") {
+				return fmt.Errorf("revision %s is on %q, want %q", revision, found, want)
+			}
+			return nil
+		}
+	}
+	profile("1")
+	s.provisioned(s.name)
+	profile("2")
+	for i := range clusters {
+		s.eventually("it is on so many clusters", deploySoon, has("2", clusters[:i+1]...))
+		s.always("it is on no more", settle/2, has("2", clusters[:i+1]...))
+		updating, err := s.muster.ConfigV1beta1().ClusterProfiles().Get(s.Context(), s.name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status := updating.Status; len(status.UpdatingClusters.Clusters) != 1 || len(status.UpdatedClusters.Clusters) != i || len(status.UpdatedClusters.Hash) == 0 {
+			t.Errorf("with %d done the status is %s", i, asJSON(status))
+		}
+		s.setState(clusters[i], s.name, "2")
+	}
+	s.provisioned(s.name)
+}
+
+// TestPauses: profile, summary and cluster can be paused, and a cluster is outside of its
+// window.
+func TestPauses(t *testing.T) {
+	t.Parallel()
+	s := newScope(t)
+	s.register("cluster1", s.labels())
+	value := 0
+	write := func() string {
+		value++
+		s.applyRaw(source{name: "content", data: documents(settings(s.name, fmt.Sprint(value)))})
+		return fmt.Sprint(value)
+	}
+	first := write()
+	s.applyProfile(s.name, "content", s.everywhere())
+	s.awaitValue("cluster1", s.name, first)
+	summary := "clustersummary/" + s.name + "-sveltos-cluster1"
+	for _, pause := range []struct {
+		name    string
+		on, off []string
+	}{
+		{
+			"the profile",
+			[]string{"annotate", "clusterprofile", s.name, libv1beta1.AnnotationProfilePaused + "=true"},
+			[]string{"annotate", "clusterprofile", s.name, libv1beta1.AnnotationProfilePaused + "-"},
+		},
+		{
+			"the summary",
+			[]string{"annotate", summary, "--namespace=" + s.name, libv1beta1.AnnotationPaused + "=true"},
+			[]string{"annotate", summary, "--namespace=" + s.name, libv1beta1.AnnotationPaused + "-"},
+		},
+		{
+			"the window",
+			[]string{"patch", "sveltoscluster", "cluster1", "--namespace=" + s.name, "--type=merge", `--patch={"spec":{"activeWindow":{"from":"0 0 29 2 *","to":"1 0 29 2 *"}}}`},
+			[]string{"patch", "sveltoscluster", "cluster1", "--namespace=" + s.name, "--type=merge", `--patch={"spec":{"activeWindow":{"from":"0 0 * * *","to":"0 0 29 2 *"}}}`},
+		},
+	} {
+		s.kubectl(pause.on...)
+		s.eventually(pause.name+" is paused", soon, func(ctx context.Context) error {
+			found, err := s.summary(ctx, s.name, "cluster1")
+			if err != nil || found == nil || !found.Status.ReconciliationSuspended {
+				return fmt.Errorf("%s, %w", asJSON(found), err)
+			}
+			return nil
+		})
+		before, next := fmt.Sprint(value), write()
+		s.always("what runs is left alone", settle/2, s.hasValue("cluster1", s.name, before))
+		s.kubectl(pause.off...)
+		s.awaitValue("cluster1", s.name, next)
+	}
+	cluster, err := s.muster.LibV1beta1().SveltosClusters(s.name).Get(s.Context(), "cluster1", metav1.GetOptions{})
+	if err != nil || cluster.Status.NextPause == nil || cluster.Status.NextUnpause == nil || cluster.Spec.Paused {
+		t.Errorf("the cluster is %s, %v", asJSON(cluster), err)
+	}
+}
+
+// TestReloader: a workload restarts when what it uses changes, and for nothing else.
+func TestReloader(t *testing.T) {
+	t.Parallel()
+	s := newScope(t)
+	s.register("cluster1", s.labels())
+	deployment := fmt.Sprintf(`apiVersion: apps/v1
+kind: Deployment
+metadata: {namespace: %s, name: %s}
+spec:
+  selector: {matchLabels: {app: %[2]s}}
+  replicas: 0
+  template:
+    metadata: {labels: {app: %[2]s}}
+    spec: {containers: [{name: web, image: web, envFrom: [{configMapRef: {name: %[2]s}}]}]}
+`, contentNamespace, s.name)
+	s.applyRaw(source{name: "content", data: documents(settings(s.name, "1"), deployment)})
+	s.applyProfile(s.name, "content", "reloader: true\n  "+s.everywhere())
+	s.provisioned(s.name)
+	read := func(ctx context.Context) (*appsv1.Deployment, error) {
+		return s.managed["cluster1"].AppsV1().Deployments(contentNamespace).Get(ctx, s.name, metav1.GetOptions{})
+	}
+	var generation int64
+	s.eventually("what it uses is noted", soon, func(ctx context.Context) error {
+		found, err := read(ctx)
+		if err != nil || found.Annotations["muster.projectsveltos.io/reload"] == "" {
+			return fmt.Errorf("%s, %w", asJSON(found), err)
+		}
+		generation = found.Generation
+		return nil
+	})
+	s.applyRaw(source{name: "content", data: documents(settings(s.name, "2"), deployment)})
+	s.eventually("it is restarted", soon, func(ctx context.Context) error {
+		found, err := read(ctx)
+		if err != nil {
+			return err
+		}
+		for _, env := range found.Spec.Template.Spec.Containers[0].Env {
+			if env.Name == "PROJECTSVELTOS" && env.Value != "" && found.Generation == generation+1 {
+				return nil
+			}
+		}
+		return errors.New(asJSON(found.Spec.Template))
+	})
+	s.always("and once", settle, func(ctx context.Context) error {
+		found, err := read(ctx)
+		if err == nil && found.Generation != generation+1 {
+			err = fmt.Errorf("its generation is %d, and was %d", found.Generation, generation)
+		}
+		return err
+	})
+}

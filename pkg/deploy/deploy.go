@@ -131,6 +131,13 @@ type Request struct {
 	// inventory was restored, and knows nothing of what happened to the cluster
 	// after the backup.
 	Era int64
+
+	// Watch says what has drifted since the last pass. The zero value watches nothing.
+	Watch Watch
+	// Excluded returns JSON pointers to those fields of a rendered object that others
+	// may change: they are part of an object that is made, and of no other apply. nil
+	// excludes nothing.
+	Excluded func(*unstructured.Unstructured) []string
 }
 
 // FeatureResult is the outcome of one list.
@@ -156,6 +163,9 @@ type Result struct {
 	// Requeue are the profiles whose own pass on this cluster has become due:
 	// something was taken over from them, or let go to them.
 	Requeue []inventory.OwnerKey
+	// Watched are the objects of the releases that this pass has looked at because
+	// of Request.Watch.
+	Watched map[inventory.ReleaseKey][]release.ObjectState
 	// Err is an error that is of no list: the inventory can't be read or
 	// written, or pruning failed. A *PendingError means that something
 	// pruned is still being deleted: try again soon.
@@ -206,6 +216,9 @@ type Charts interface {
 type Options struct {
 	Inventory *inventory.Store // required
 	Charts    Charts           // required
+	// Releases looks at releases that are there; required for passes that watch, and
+	// for Preview.
+	Releases Releases
 	// OwnerExists reports whether a profile exists; kind is ClusterProfile or
 	// Profile, namespace empty for the former. It decides about an object whose
 	// annotations name an owner of which no inventory knows. Required.
@@ -256,6 +269,11 @@ func (d *Deployer) Deploy(ctx context.Context, cluster Cluster, request Request)
 func (d *Deployer) Elsewhere(ctx context.Context, cluster fleet.Ref, uid types.UID, id fleet.ClusterID, owner inventory.OwnerKey) (bool, error) {
 	record, err := d.options.Inventory.Get(ctx, cluster, owner)
 	return err == nil && record != nil && !record.BoundTo(uid, id), err
+}
+
+// Record returns the owner's inventory of a cluster, nil if there is none.
+func (d *Deployer) Record(ctx context.Context, cluster fleet.Ref, owner inventory.OwnerKey) (*inventory.Record, error) {
+	return d.options.Inventory.Get(ctx, cluster, owner)
 }
 
 // Forget drops the owner's inventory of a cluster without reaching for the

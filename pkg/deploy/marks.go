@@ -115,13 +115,15 @@ func markedOwner(obj metav1.Object, clusterNamespace string) (inventory.OwnerKey
 
 // contentHash is of what a user asked for and never of what Muster makes of it:
 // a new build that marks objects otherwise must not re-apply a fleet.
-func contentHash(obj *unstructured.Unstructured, owner inventory.Owner, feature Feature, source inventory.Source) (string, error) {
+func contentHash(obj *unstructured.Unstructured, owner inventory.Owner, feature Feature, source inventory.Source, excluded ...string) (string, error) {
 	return hashOf(struct {
 		Object  map[string]any   `json:"object"`
 		Owner   inventory.Owner  `json:"owner"`
 		Feature Feature          `json:"feature"`
 		Source  inventory.Source `json:"source"`
-	}{obj.Object, owner, feature, source})
+		// Left out where there are none, as in chartHash.
+		Excluded []string `json:"excluded,omitempty"`
+	}{obj.Object, owner, feature, source, excluded})
 }
 
 // chartHash is of everything that a profile asks for in a chart.

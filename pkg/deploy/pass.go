@@ -14,6 +14,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/muster-project/muster/pkg/deploy/inventory"
+	"github.com/muster-project/muster/pkg/deploy/release"
 )
 
 // pass is one call of Deploy.
@@ -34,6 +35,7 @@ type pass struct {
 	mu      sync.Mutex // guards what follows
 	results map[Feature]FeatureResult
 	requeue []inventory.OwnerKey
+	watched map[inventory.ReleaseKey][]release.ObjectState
 }
 
 // run makes the pass. The ledger was entered.
@@ -43,7 +45,7 @@ func (p *pass) run(ctx context.Context) Result {
 		p.deploy(ctx)
 		result.Pruned, result.Err = p.finish(ctx)
 	}
-	result.Features, result.Requeue = p.results, uniqueOwners(p.requeue)
+	result.Features, result.Requeue, result.Watched = p.results, uniqueOwners(p.requeue), p.watched
 	record, err := p.ledger.store.Get(ctx, p.cluster.Ref, p.request.Owner.Key())
 	result.Record, result.Err = record, errors.Join(result.Err, err)
 	return result
@@ -85,6 +87,7 @@ func (p *pass) claim(ctx context.Context) error {
 		stopAtConflict: !p.request.ContinueOnConflict && !p.request.ContinueOnError,
 		reapply:        p.request.Reapply || p.before != nil && p.before.Era != p.request.Era,
 		revisionDone:   p.before != nil && own.Revision == p.request.Revision,
+		drifted:        p.request.Watch.drifted(own),
 	})
 	return p.record(ctx)
 }
@@ -170,13 +173,15 @@ func (p *pass) resolveObject(feature Feature, o Object) (wantedObject, error) {
 	case obj.GetNamespace() == "":
 		obj.SetNamespace("default")
 	}
-	hash, err := contentHash(obj, p.request.Owner, feature, o.Source)
+	excluded := p.request.excluded(obj)
+	hash, err := contentHash(obj, p.request.Owner, feature, o.Source, excluded...)
 	if err != nil {
 		return wantedObject{}, fmt.Errorf("%s %s: %w", gvk.Kind, obj.GetName(), err)
 	}
 	return wantedObject{
 		key:     inventory.ObjectKey{Group: gvk.Group, Kind: gvk.Kind, Namespace: obj.GetNamespace(), Name: obj.GetName()},
 		version: gvk.Version, feature: feature, source: o.Source, hash: hash, content: obj, skipNamespace: o.SkipNamespaceCreation,
+		excluded: excluded,
 	}, nil
 }
 

@@ -97,6 +97,7 @@ func concludeObjects(r *inventory.Record, steps []objectStep, outcomes []outcome
 		case o.applied != nil:
 			entry.UID, entry.ContentHash, entry.LastAppliedTime = o.applied.uid, s.hash, o.applied.time
 			entry.TakenFrom, entry.FormerOwners = nil, nil
+			entry.Fields, entry.ResourceVersion, entry.IgnoreDrift = o.applied.fields, o.applied.resourceVersion, ignoresDrift(s.content)
 		case o.attempted || s.takenFrom != nil:
 			// In doubt. What was taken over is ours all the same.
 			entry.TakenFrom = nil
@@ -133,7 +134,11 @@ func (p *pass) deployRelease(ctx context.Context, s releaseStep) (changed bool, 
 		return false, s.conflict
 	}
 	if s.verdict != verdictApply {
-		return false, nil
+		err := p.watchRelease(ctx, s)
+		if !errors.Is(err, release.ErrNotDeployed) {
+			return false, err
+		}
+		s.verdict = verdictApply // somebody has uninstalled it
 	}
 	if err := ctx.Err(); err != nil {
 		return false, errors.Join(fmt.Errorf("deploying %s to %s: %w", s.key, p.cluster.Ref, err), p.unplan(ctx, s))
@@ -164,7 +169,7 @@ func (p *pass) deployRelease(ctx context.Context, s releaseStep) (changed bool, 
 			}
 		}
 	})
-	return out.Action != release.Unchanged, err
+	return out.Action != release.Unchanged, errors.Join(err, p.watchRelease(ctx, s))
 }
 
 // uninstall does what helmChartAction Uninstall asks for.

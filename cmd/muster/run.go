@@ -29,6 +29,7 @@ import (
 	"github.com/muster-project/muster/pkg/controllers"
 	"github.com/muster-project/muster/pkg/controllers/term"
 	"github.com/muster-project/muster/pkg/deploy/inventory"
+	"github.com/muster-project/muster/pkg/deploy/report"
 	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/render"
 	"github.com/muster-project/muster/pkg/script"
@@ -92,7 +93,12 @@ type shared struct {
 	records     *records.Store
 	inventories *inventory.Store
 	scripts     *script.Pool
+	diffs       *previews
 }
+
+// previews answer for the server, and are made when it is: they read through its own
+// API.
+type previews struct{ *controllers.Previews }
 
 // assemble makes the server and the controllers on what they share.
 func (p *process) assemble(ctx context.Context, o options.CompletedOptions, host *host, embedded *etcd.Server, config *genericapiserver.RecommendedConfig) error {
@@ -106,6 +112,8 @@ func (p *process) assemble(ctx context.Context, o options.CompletedOptions, host
 		Storage:         p.storage,
 		Revisions:       shown.New(revision.NewStore(s.records)),
 		Inventories:     s.inventories,
+		Reports:         report.NewStore(inventory.OnRecords(s.records)),
+		Diffs:           s.diffs,
 		Gatherers:       []prometheus.Gatherer{ctrlmetrics.Registry, prometheus.DefaultGatherer},
 	}}).Complete().New()
 	if err != nil {
@@ -142,6 +150,7 @@ func (p *process) newShared(ctx context.Context, o options.CompletedOptions, hos
 	s := &shared{
 		gate:       term.NewGate(gateOptions),
 		selections: selection.NewIndex(),
+		diffs:      &previews{},
 		scripts:    script.NewPool(script.Options{Command: []string{"/proc/self/exe", scriptWorkerCommand}}),
 	}
 	var encryption value.Transformer
@@ -181,6 +190,9 @@ func (p *process) prepareTerms(o options.CompletedOptions, host *host, s *shared
 		Scripts:      s.scripts,
 		Mirror:       o.Mirrors.Resolve,
 		Elected:      o.Elected,
+	}
+	if s.diffs.Previews, err = dependencies.NewPreviews(); err != nil {
+		return err
 	}
 	runner := term.NewRunner(term.RunnerOptions{
 		Gate:       s.gate,

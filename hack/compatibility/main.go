@@ -61,6 +61,8 @@ fail, with the name of the object in the condition of the ClusterSummary.
 | ` + "`spec.kustomizationRefs`" + ` | a kustomization sees the files of its source alone: remote bases and files, charts, programs, ` + "`openapi`" + ` and directories of transformers or generators are errors | what a kustomization names would be fetched or run with Muster's rights, and a schema would be that of all kustomizations |
 | ` + "`spec.*.remoteURL.secretRef`" + ` | the Secret has to have the type addons.projectsveltos.io/cluster-profile, and what it holds is not sent to a mirror or to where a redirect leads | who writes a profile chooses the server, and must not be able to send another Secret there |
 | ` + "`spec.*.remoteURL.url`" + ` | addresses on loopback, link-local ones and those of the clouds' metadata are not fetched from, unless a mirror of the server's leads there | they are the server's own |
+| ` + "`spec.driftExclusions`" + ` on charts | they keep drift from being repaired; an upgrade of the release sets the fields again | Helm compares with its last manifest |
+| ` + "`spec.driftExclusions`" + ` elsewhere | in every mode; an object that is made has the fields, and no later apply does | without a required field an object could not be made |
 | archives | links, paths that leave the archive, more than 10,000 files or 64 MiB are errors | |
 `
 

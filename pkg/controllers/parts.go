@@ -24,11 +24,14 @@ import (
 	"github.com/muster-project/muster/pkg/controllers/term"
 	"github.com/muster-project/muster/pkg/controllers/trigger"
 	"github.com/muster-project/muster/pkg/deploy"
+	"github.com/muster-project/muster/pkg/deploy/drift"
 	"github.com/muster-project/muster/pkg/deploy/inventory"
 	"github.com/muster-project/muster/pkg/deploy/release"
+	"github.com/muster-project/muster/pkg/deploy/report"
 	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/fleet"
 	"github.com/muster-project/muster/pkg/fleet/fence"
+	"github.com/muster-project/muster/pkg/fleet/watches"
 	"github.com/muster-project/muster/pkg/render"
 	"github.com/muster-project/muster/pkg/render/kustomize"
 	"github.com/muster-project/muster/pkg/render/remote"
@@ -51,6 +54,8 @@ type parts struct {
 	sets      *clusterset.Reconciler
 	profiles  *profile.Reconciler
 	summaries *clustersummary.Reconciler
+	watches   *watches.Watches
+	drift     *drift.Tracker
 }
 
 func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Manager, host cluster.Cluster) (*parts, error) {
@@ -88,6 +93,7 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 		Revisions: p.revisions, Events: recorder, Now: time.Now,
 	}
 	p.summaries = p.newSummaries(mgr, host, connections, recorder)
+	p.watchDrift(connections)
 	return p, nil
 }
 
@@ -112,11 +118,13 @@ func (p *parts) newConnections(ctx context.Context, t term.Term, mgr manager.Man
 }
 
 func (p *parts) newSummaries(mgr manager.Manager, host cluster.Cluster, connections *fleet.Clusters, recorder events.EventRecorder) *clustersummary.Reconciler {
+	charts := release.NewManager(release.Options{Mirror: p.Mirror})
 	return clustersummary.New(clustersummary.Options{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Host: p.Reach.Reader(host.GetAPIReader()), Clusters: connections, Workers: p.workers,
 		Deployer: deploy.New(deploy.Options{
 			Inventory:   p.Inventories,
-			Charts:      release.NewManager(release.Options{Mirror: p.Mirror}),
+			Charts:      charts,
+			Releases:    charts,
 			OwnerExists: p.ownerExists(mgr),
 		}),
 		Revisions: p.revisions, Renderer: p.Renderer,
@@ -125,7 +133,15 @@ func (p *parts) newSummaries(mgr manager.Manager, host cluster.Cluster, connecti
 		Strays:         p.Elected,
 		Era:            records.Era(p.epoch),
 		Events:         recorder, Trigger: trigger.New[reconcile.Request](), Now: time.Now,
+		Reports: report.NewStore(inventory.OnRecords(p.Records)),
 	})
+}
+
+// watchDrift has what is deployed watched.
+func (p *parts) watchDrift(connections *fleet.Clusters) {
+	p.watches = watches.New(connections)
+	p.drift = drift.New(drift.Options{Watches: p.watches, Due: p.summaries.Drifted, Wake: p.summaries.Wake})
+	p.summaries.Drift = p.drift
 }
 
 // setup registers everything with the manager, which starts and ends it.
@@ -137,6 +153,8 @@ func (p *parts) setup(ctx context.Context, mgr manager.Manager, host cluster.Clu
 		p.summaries.SetupWithManager(ctx, mgr, host.GetCache()),
 		mgr.Add(manager.RunnableFunc(p.workers.Run)),
 		mgr.Add(manager.RunnableFunc(p.prober.Run)),
+		mgr.Add(manager.RunnableFunc(p.watches.Run)),
+		mgr.Add(manager.RunnableFunc(p.drift.Run)),
 		mgr.Add(manager.RunnableFunc(p.sweep)),
 	); err != nil {
 		return fmt.Errorf("setting up the controllers: %w", err)
@@ -166,6 +184,9 @@ func (p *parts) brakeChanged(ctx context.Context, mgr manager.Manager) {
 
 // forgetInventories drops all records of a cluster that is no longer registered.
 func (p *parts) forgetInventories(ctx context.Context, ref fleet.Ref) error {
+	if err := report.NewStore(inventory.OnRecords(p.Records)).DeleteCluster(ctx, ref); err != nil {
+		return err
+	}
 	records, err := p.Inventories.ForCluster(ctx, ref)
 	if err != nil {
 		return err

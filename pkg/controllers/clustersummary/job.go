@@ -120,23 +120,45 @@ func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, summar
 		r.adoptStrays(ctx, target, owner.Key())
 	}
 	if withdraw {
+		r.untrack(name)
+		if isDryRun(revision) {
+			return r.tryWithdrawal(ctx, target, owner, behavior, o)
+		}
+	}
+	if !isDryRun(revision) {
+		if err := r.forgetReport(ctx, summary, owner.Key()); err != nil {
+			return err
+		}
+	}
+	if withdraw {
 		return r.withdraw(ctx, target, owner, behavior, o)
 	}
 	data, err := templateData(cluster)
 	if err != nil {
 		return err
 	}
-	b := &requestBuilder{
-		host: r.Host, renderer: r.Renderer, kustomizations: r.Kustomizations, fetcher: r.Fetcher, now: r.Now, data: data, namespace: cluster.Namespace, tenant: owner.Namespace,
-		reads: func(s sourceRef) { r.memory.reads(name, s) },
-	}
+	b := r.builder(cluster, owner, data, func(s sourceRef) { r.memory.reads(name, s) })
 	owner.Tier = revision.Spec.Tier
 	request := b.request(ctx, owner, summary.Name, revision.Name, revision.Spec)
 	o.refresh = b.due
 	request.Era = r.Era
+	if isDryRun(revision) {
+		r.untrack(name)
+		return r.tryOut(ctx, target, request, o)
+	}
+	request.Watch = r.watch(name, revision.Spec.SyncMode)
 	o.result = r.Deployer.Deploy(ctx, target, request)
+	r.track(summary, target, request.Watch, o.result)
 	r.wake(ctx, target.Ref, o.result.Requeue)
 	return nil
+}
+
+// builder renders what a profile wants on a cluster. reads is told of each source.
+func (r *Reconciler) builder(cluster *libv1beta1.SveltosCluster, owner inventory.Owner, data map[string]any, reads func(sourceRef)) *requestBuilder {
+	return &requestBuilder{
+		host: r.Host, renderer: r.Renderer, kustomizations: r.Kustomizations, fetcher: r.Fetcher, now: r.Now, data: data, namespace: cluster.Namespace, tenant: owner.Namespace,
+		reads: reads,
+	}
 }
 
 // connect finds the way to a cluster, and who answers there.

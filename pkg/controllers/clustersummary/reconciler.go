@@ -27,6 +27,8 @@ import (
 	"github.com/muster-project/muster/pkg/controllers/clusterref"
 	"github.com/muster-project/muster/pkg/controllers/trigger"
 	"github.com/muster-project/muster/pkg/deploy"
+	"github.com/muster-project/muster/pkg/deploy/drift"
+	"github.com/muster-project/muster/pkg/deploy/report"
 	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/fleet"
 	"github.com/muster-project/muster/pkg/render"
@@ -63,6 +65,10 @@ type Options struct {
 	Trigger *trigger.Source[reconcile.Request]
 	// Now is the clock.
 	Now func() time.Time
+	// Drift watches what was deployed; nil where nobody looks for drift. Reports keep
+	// what profiles in mode DryRun would change.
+	Drift   *drift.Tracker
+	Reports *report.Store
 }
 
 // Reconciler keeps clusters as their ClusterSummaries say.
@@ -83,6 +89,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	err := r.Client.Get(ctx, request.NamespacedName, summary)
 	if apierrors.IsNotFound(err) {
 		r.memory.forget(request.NamespacedName)
+		r.untrack(request.NamespacedName)
 		return reconcile.Result{}, nil
 	}
 	if err != nil {
@@ -174,6 +181,7 @@ func (r *Reconciler) reconcileDelete(ctx context.Context, summary *configv1beta1
 	}
 	if cluster == nil {
 		r.memory.forgetSearch(clusterref.OfSummary(summary))
+		r.untrack(client.ObjectKeyFromObject(summary))
 		if err := r.Deployer.Forget(ctx, clusterref.OfSummary(summary), owner.Key()); err != nil {
 			return reconcile.Result{}, err
 		}
@@ -229,6 +237,7 @@ func (r *Reconciler) patchFinalizer(ctx context.Context, summary *configv1beta1.
 
 func (r *Reconciler) writeStatus(ctx context.Context, summary *configv1beta1.ClusterSummary, cluster *libv1beta1.SveltosCluster, v verdict, last *outcome) error {
 	status := desiredStatus(summary, cluster, v, last)
+	r.setDrift(&status, summary)
 	if apiequality.Semantic.DeepEqual(summary.Status, status) {
 		return nil
 	}

@@ -67,7 +67,7 @@ func (b *requestBuilder) source(ctx context.Context, path string, ref configv1be
 	if err != nil || content == nil {
 		return nil, inventory.Source{}, err
 	}
-	from := inventory.Source{Kind: content.Kind, Namespace: content.Namespace, Name: content.Name, Tier: ref.Tier}
+	from := inventory.Source{Kind: content.Kind, Namespace: content.Namespace, Name: content.Name, Tier: ref.Tier, Private: content.Private}
 	objects, err := b.renderer.Objects(ctx, *content, b.data)
 	if err != nil {
 		return nil, from, err

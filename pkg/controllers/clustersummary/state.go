@@ -38,6 +38,8 @@ type outcome struct {
 	result deploy.Result
 	// withdrawn is true when nothing of the profile is left on the cluster.
 	withdrawn bool
+	// dryRun is what would have changed, nil unless the job only asked that.
+	dryRun *deploy.Preview
 }
 
 func (o outcome) failed() bool {

@@ -24,10 +24,10 @@ const (
 )
 
 var (
-	syncModes = []config.SyncMode{config.SyncModeContinuous, config.SyncModeOneTime}
-	// allSyncModes are those that upstream knows; the table refuses what is not obeyed.
-	allSyncModes = append([]config.SyncMode{config.SyncModeContinuousWithDriftDetection, config.SyncModeDryRun}, syncModes...)
-	behaviors    = []config.StopMatchingBehavior{config.WithdrawPolicies, config.LeavePolicies}
+	syncModes = []config.SyncMode{
+		config.SyncModeContinuous, config.SyncModeContinuousWithDriftDetection, config.SyncModeOneTime, config.SyncModeDryRun,
+	}
+	behaviors = []config.StopMatchingBehavior{config.WithdrawPolicies, config.LeavePolicies}
 )
 
 // ValidateClusterProfile checks a profile that is being created.
@@ -80,7 +80,7 @@ func validateProfileSpec(spec *config.ProfileSpec, namespace string, path *field
 	errs = append(errs, libvalidation.ValidateSelector(spec.ClusterSelector, path.Child("clusterSelector"))...)
 	errs = append(errs, libvalidation.ValidateClusterRefs(spec.ClusterRefs, namespace, path.Child("clusterRefs"))...)
 	errs = append(errs, validateSetRefs(spec.SetRefs, path.Child("setRefs"))...)
-	errs = append(errs, oneOf(spec.SyncMode, allSyncModes, syncModes, path.Child("syncMode"))...)
+	errs = append(errs, oneOf(spec.SyncMode, syncModes, syncModes, path.Child("syncMode"))...)
 	errs = append(errs, oneOf(spec.StopMatchingBehavior, behaviors, behaviors, path.Child("stopMatchingBehavior"))...)
 	if spec.Tier < 1 {
 		errs = append(errs, field.Invalid(path.Child("tier"), spec.Tier, "has to be at least 1"))
@@ -90,6 +90,7 @@ func validateProfileSpec(spec *config.ProfileSpec, namespace string, path *field
 	errs = append(errs, validatePatches(spec.Patches, path.Child("patches"))...)
 	errs = append(errs, validateValuesFrom(spec.PatchesFrom, namespace, path.Child("patchesFrom"))...)
 	errs = append(errs, validateExtra(spec, path)...)
+	errs = append(errs, validateDriftExclusions(spec.DriftExclusions, path.Child("driftExclusions"))...)
 	return append(errs, validateCharts(spec.HelmCharts, namespace, path.Child("helmCharts"))...)
 }
 

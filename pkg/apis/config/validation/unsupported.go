@@ -40,12 +40,6 @@ var summaryMetaTable = unsupported.Table[metav1.ObjectMeta]{
 
 var profileTable = unsupported.Table[config.ProfileSpec]{
 	{
-		Path: "syncMode", Reason: "drift is neither undone nor reported, and there is no trial run",
-		Supported: []string{string(config.SyncModeContinuous), string(config.SyncModeOneTime)},
-		Refused:   []string{string(config.SyncModeContinuousWithDriftDetection), string(config.SyncModeDryRun)},
-		Value:     func(s *config.ProfileSpec) any { return s.SyncMode },
-	},
-	{
 		Path: "continueOnConflict", Reason: "a list stops at its first conflict",
 		Value: func(s *config.ProfileSpec) any { return s.ContinueOnConflict },
 	},
@@ -93,10 +87,6 @@ var profileTable = unsupported.Table[config.ProfileSpec]{
 	{
 		Path: "postDeleteChecks", Reason: "nothing is checked after it is withdrawn",
 		Value: func(s *config.ProfileSpec) any { return s.PostDeleteChecks },
-	},
-	{
-		Path: "driftExclusions", Reason: "drift is not looked for",
-		Value: func(s *config.ProfileSpec) any { return s.DriftExclusions },
 	},
 	{
 		Path: "transitionFrom", Reason: "give the new profile a lower tier to hand content over",

@@ -100,6 +100,8 @@ func resourcesOf(r *inventory.Record, feature lib.FeatureID) []config.DeployedRe
 			Name:            object.Name,
 			LastAppliedTime: object.LastAppliedTime.DeepCopy(),
 			DeploymentType:  lib.DeploymentTypeRemote,
+
+			IgnoreForConfigurationDrift: object.IgnoreDrift,
 		})
 	}
 	return resources

@@ -57,7 +57,9 @@ func (r *Reconciler) track(summary *configv1beta1.ClusterSummary, target deploy.
 	repaired := r.Drift.Track(name, target.Ref, target.Mapper, result.Record, result.Watched, watch)
 	for _, o := range repaired {
 		drift.Count(o)
-		r.Events.Eventf(summary, nil, corev1.EventTypeWarning, configv1beta1.ReasonDrifted, "Repair", "%s", describeRepair(o))
+		// Events about the same two objects become one, which keeps its first message.
+		related := &corev1.ObjectReference{Kind: o.Object.Kind, Namespace: o.Object.Namespace, Name: o.Object.Name}
+		r.Events.Eventf(summary, related, corev1.EventTypeWarning, configv1beta1.ReasonDrifted, "Repair", "%s", describeRepair(o))
 	}
 }
 

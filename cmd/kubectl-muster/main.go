@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -21,8 +22,19 @@ func main() {
 	defer stop()
 	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
 	if err := cli.New(streams).ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "error:", err)
 		stop()
-		os.Exit(1)
+		os.Exit(report(err))
 	}
+}
+
+// report prints what went wrong, and returns the exit status.
+func report(err error) int {
+	code := 1
+	if exit := (*cli.ExitError)(nil); errors.As(err, &exit) {
+		code = exit.Code
+	}
+	if err.Error() != "" {
+		fmt.Fprintln(os.Stderr, "error:", err)
+	}
+	return code
 }

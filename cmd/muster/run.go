@@ -29,6 +29,7 @@ import (
 	"github.com/muster-project/muster/pkg/controllers"
 	"github.com/muster-project/muster/pkg/controllers/term"
 	"github.com/muster-project/muster/pkg/deploy/inventory"
+	"github.com/muster-project/muster/pkg/deploy/report"
 	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/render"
 	"github.com/muster-project/muster/pkg/script"
@@ -93,7 +94,12 @@ type shared struct {
 	inventories *inventory.Store
 	// scripts evaluate templates and Lua, and builds what takes longer.
 	scripts, builds *script.Pool
+	diffs           *previews
 }
+
+// previews answer for the server, and are made when it is: they read through its own
+// API.
+type previews struct{ *controllers.Previews }
 
 // assemble makes the server and the controllers on what they share.
 func (p *process) assemble(ctx context.Context, o options.CompletedOptions, host *host, embedded *etcd.Server, config *genericapiserver.RecommendedConfig) error {
@@ -107,6 +113,8 @@ func (p *process) assemble(ctx context.Context, o options.CompletedOptions, host
 		Storage:         p.storage,
 		Revisions:       shown.New(revision.NewStore(s.records)),
 		Inventories:     s.inventories,
+		Reports:         report.NewStore(inventory.OnRecords(s.records)),
+		Diffs:           s.diffs,
 		Gatherers:       []prometheus.Gatherer{ctrlmetrics.Registry, prometheus.DefaultGatherer},
 	}}).Complete().New()
 	if err != nil {
@@ -146,6 +154,7 @@ func (p *process) newShared(ctx context.Context, o options.CompletedOptions, hos
 		selections: selection.NewIndex(),
 		scripts:    script.NewPool(script.Options{Command: workerCommand()}),
 		builds:     script.NewPool(script.Options{Command: workerCommand(), MemoryLimit: buildMemory, WallLimit: buildTime}),
+		diffs:      &previews{},
 	}
 	var encryption value.Transformer
 	feedOptions := index.Options{Prefix: o.Prefix(), Logger: klog.FromContext(ctx)}
@@ -186,6 +195,9 @@ func (p *process) prepareTerms(o options.CompletedOptions, host *host, s *shared
 		Mirror:       o.Mirrors.Resolve,
 		Addresses:    o.Addresses,
 		Elected:      o.Elected,
+	}
+	if s.diffs.Previews, err = dependencies.NewPreviews(); err != nil {
+		return err
 	}
 	runner := term.NewRunner(term.RunnerOptions{
 		Gate:       s.gate,

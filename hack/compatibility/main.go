@@ -86,6 +86,8 @@ const sources = `
 | ` + "`spec.transitionFrom`" + ` | the predecessor's content stays until the successor is known to want nothing else of it | |
 | the labels projectsveltos.io/serviceaccount-name and /serviceaccount-namespace | both have to be set. The Secret with the account's kubeconfig for a cluster has to have the labels that a RoleRequest gives it, and a token in it | two accounts may have one name of the Secret between them |
 | ` + "`values.schema.json`" + ` of charts | references to URLs and files are left out: what they would check is not checked | Helm would fetch them, or read the server's files |
+| ` + "`spec.driftExclusions`" + ` on charts | they keep drift from being repaired; an upgrade of the release sets the fields again | Helm compares with its last manifest |
+| ` + "`spec.driftExclusions`" + ` elsewhere | in every mode; an object that is made has the fields, and no later apply does | without a required field an object could not be made |
 | archives | links, paths that leave the archive, more than 10,000 files or 64 MiB are errors | |
 `
 

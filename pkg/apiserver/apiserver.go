@@ -26,8 +26,10 @@ import (
 	"github.com/muster-project/muster/pkg/apiserver/scheme"
 	"github.com/muster-project/muster/pkg/apiserver/trust"
 	"github.com/muster-project/muster/pkg/generated/openapi"
+	"github.com/muster-project/muster/pkg/registry/config/clusterreport"
 	"github.com/muster-project/muster/pkg/registry/config/clustersummary"
 	"github.com/muster-project/muster/pkg/registry/config/deployed"
+	"github.com/muster-project/muster/pkg/registry/config/diff"
 	"github.com/muster-project/muster/pkg/registry/lib/clusterset"
 )
 
@@ -44,6 +46,10 @@ type ExtraConfig struct {
 	Revisions clustersummary.Revisions
 	// Inventories are what views of deployed content are computed from.
 	Inventories deployed.Inventories
+	// Reports are what profiles in mode DryRun would change, and Diffs finds out what
+	// applying any profile would.
+	Reports clusterreport.Reports
+	Diffs   diff.Differ
 	// Gatherers are further registries whose metrics are served.
 	Gatherers []prometheus.Gatherer
 }

@@ -10,6 +10,7 @@ import (
 	genericapiserver "k8s.io/apiserver/pkg/server"
 
 	configapi "github.com/muster-project/muster/pkg/apis/config"
+	"github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	"github.com/muster-project/muster/pkg/apis/lib"
 	"github.com/muster-project/muster/pkg/apiserver/scheme"
 	"github.com/muster-project/muster/pkg/registry/config/addon"
@@ -17,6 +18,7 @@ import (
 	"github.com/muster-project/muster/pkg/registry/config/clusterprofile"
 	"github.com/muster-project/muster/pkg/registry/config/clusterreport"
 	"github.com/muster-project/muster/pkg/registry/config/clustersummary"
+	"github.com/muster-project/muster/pkg/registry/config/diff"
 	"github.com/muster-project/muster/pkg/registry/config/profile"
 	"github.com/muster-project/muster/pkg/registry/lib/clusterset"
 	"github.com/muster-project/muster/pkg/registry/lib/set"
@@ -93,15 +95,21 @@ func (c CompletedConfig) configStorage(getter generic.RESTOptionsGetter) (map[st
 	if err != nil {
 		return nil, err
 	}
+	rates := diff.NewRates()
+	diffOf := func(kind string, resource schema.GroupResource, namespaced bool) rest.Storage {
+		return diff.NewREST(kind, resource, namespaced, c.ExtraConfig.Diffs, rates)
+	}
 	return map[string]rest.Storage{
 		"clusterprofiles":         clusterProfiles,
 		"clusterprofiles/status":  clusterProfileStatus,
+		"clusterprofiles/diff":    diffOf(v1beta1.KindClusterProfile, configapi.Resource("clusterprofiles"), false),
 		"profiles":                profiles,
 		"profiles/status":         profileStatus,
+		"profiles/diff":           diffOf(v1beta1.KindProfile, configapi.Resource("profiles"), true),
 		"clustersummaries":        summaries,
 		"clustersummaries/status": summaryStatus,
 		"addons":                  addon.NewREST(c.ExtraConfig.Inventories),
 		"clusterconfigurations":   clusterconfiguration.NewREST(c.ExtraConfig.Inventories),
-		"clusterreports":          clusterreport.NewREST(),
+		"clusterreports":          clusterreport.NewREST(c.ExtraConfig.Reports),
 	}, nil
 }

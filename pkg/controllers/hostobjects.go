@@ -12,7 +12,6 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
 	"sigs.k8s.io/controller-runtime/pkg/cluster"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
@@ -23,7 +22,7 @@ import (
 // newHostObjects returns the store of the objects that templates see. Those of Muster's own
 // kinds, which are on the host as well for whoever asks it, are read without the way over
 // the host and its rights.
-func (p *parts) newHostObjects(mgr manager.Manager, host cluster.Cluster) (*hostobjects.Store, error) {
+func (p *parts) newHostObjects(mgr, host cluster.Cluster) (*hostobjects.Store, error) {
 	hostAPI, err := newObjectAPI(host)
 	if err != nil {
 		return nil, fmt.Errorf("making clients of the host: %w", err)

@@ -26,13 +26,16 @@ import (
 	"github.com/muster-project/muster/pkg/controllers/term"
 	"github.com/muster-project/muster/pkg/controllers/trigger"
 	"github.com/muster-project/muster/pkg/deploy"
+	"github.com/muster-project/muster/pkg/deploy/drift"
 	"github.com/muster-project/muster/pkg/deploy/inventory"
 	"github.com/muster-project/muster/pkg/deploy/release"
 	"github.com/muster-project/muster/pkg/deploy/release/rendering"
 	"github.com/muster-project/muster/pkg/deploy/reload"
+	"github.com/muster-project/muster/pkg/deploy/report"
 	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/fleet"
 	"github.com/muster-project/muster/pkg/fleet/fence"
+	"github.com/muster-project/muster/pkg/fleet/watches"
 	"github.com/muster-project/muster/pkg/render/kustomize"
 	"github.com/muster-project/muster/pkg/render/remote"
 	"github.com/muster-project/muster/pkg/selection"
@@ -57,6 +60,8 @@ type parts struct {
 	summaries *clustersummary.Reconciler
 	// objects are those of the host that templates see.
 	objects *hostobjects.Store
+	watches *watches.Watches
+	drift   *drift.Tracker
 }
 
 func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Manager, host cluster.Cluster) (*parts, error) {
@@ -96,9 +101,14 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 	if p.objects, err = p.newHostObjects(mgr, host); err != nil {
 		return nil, err
 	}
+	hostCluster, err := hostcluster.New(p.gated(p.Host, t), mgr.GetScheme(), p.Reach)
+	if err != nil {
+		return nil, err
+	}
 	p.reloader = reload.New(clustersummary.ReloadClients(connections, mgr.GetClient(), time.Now))
-	p.summaries, err = p.newSummaries(t, mgr, host, connections, recorder)
-	return p, err
+	p.summaries = p.newSummaries(mgr, host, hostCluster, connections, recorder)
+	p.watchDrift(connections)
+	return p, nil
 }
 
 // newConnections returns the factory of the clients of managed clusters.
@@ -122,17 +132,15 @@ func (p *parts) newConnections(ctx context.Context, t term.Term, mgr manager.Man
 	}), nil
 }
 
-func (p *parts) newSummaries(t term.Term, mgr manager.Manager, host cluster.Cluster, connections *fleet.Clusters, recorder events.EventRecorder) (*clustersummary.Reconciler, error) {
-	hostCluster, err := hostcluster.New(p.gated(p.Host, t), mgr.GetScheme(), p.Reach)
-	if err != nil {
-		return nil, err
-	}
+func (p *parts) newSummaries(mgr manager.Manager, host cluster.Cluster, hostCluster *hostcluster.Host, connections *fleet.Clusters, recorder events.EventRecorder) *clustersummary.Reconciler {
+	charts := release.NewManager(release.Options{Mirror: p.Mirror, Addresses: p.Addresses, Rendering: rendering.New(p.Builds)})
 	return clustersummary.New(clustersummary.Options{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Host: p.Reach.Reader(host.GetAPIReader()), HostObjects: p.objects, Clusters: connections, Workers: p.workers,
 		HostCluster: hostCluster,
 		Deployer: deploy.New(deploy.Options{
 			Inventory:   p.Inventories,
-			Charts:      release.NewManager(release.Options{Mirror: p.Mirror, Addresses: p.Addresses, Rendering: rendering.New(p.Builds)}),
+			Charts:      charts,
+			Releases:    charts,
 			OwnerExists: p.ownerExists(mgr),
 		}),
 		Revisions: p.revisions, Renderer: p.Renderer,
@@ -141,8 +149,15 @@ func (p *parts) newSummaries(t term.Term, mgr manager.Manager, host cluster.Clus
 		Strays:         p.Elected,
 		Era:            records.Era(p.epoch),
 		Events:         recorder, Trigger: trigger.New[reconcile.Request](), Now: time.Now, Scripts: p.Scripts,
-		Reloader: p.reloader,
-	}), nil
+		Reloader: p.reloader, Reports: report.NewStore(inventory.OnRecords(p.Records)),
+	})
+}
+
+// watchDrift has what is deployed watched.
+func (p *parts) watchDrift(connections *fleet.Clusters) {
+	p.watches = watches.New(connections)
+	p.drift = drift.New(drift.Options{Watches: p.watches, Due: p.summaries.Drifted, Wake: p.summaries.Wake})
+	p.summaries.Drift = p.drift
 }
 
 // setup registers everything with the manager, which starts and ends it.
@@ -157,6 +172,8 @@ func (p *parts) setup(ctx context.Context, mgr manager.Manager, host cluster.Clu
 		mgr.Add(manager.RunnableFunc(p.prober.Run)),
 		mgr.Add(manager.RunnableFunc(p.summaries.RunChecks)),
 		mgr.Add(manager.RunnableFunc(p.reloader.Run)),
+		mgr.Add(manager.RunnableFunc(p.watches.Run)),
+		mgr.Add(manager.RunnableFunc(p.drift.Run)),
 		mgr.Add(manager.RunnableFunc(p.sweep)),
 	); err != nil {
 		return fmt.Errorf("setting up the controllers: %w", err)
@@ -187,6 +204,9 @@ func (p *parts) brakeChanged(ctx context.Context, mgr manager.Manager) {
 // forgetInventories drops all records of a cluster that is no longer registered, and of
 // what is on the host for it.
 func (p *parts) forgetInventories(ctx context.Context, ref fleet.Ref) error {
+	if err := report.NewStore(inventory.OnRecords(p.Records)).DeleteCluster(ctx, ref); err != nil {
+		return err
+	}
 	records, err := p.Inventories.ForCluster(ctx, ref)
 	if err != nil {
 		return err

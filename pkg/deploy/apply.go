@@ -44,6 +44,8 @@ type applier struct {
 type applied struct {
 	uid  types.UID
 	time metav1.Time
+	// fields and resourceVersion are as in inventory.Object.
+	fields, resourceVersion string
 }
 
 // apply brings one object to the cluster.
@@ -65,7 +67,7 @@ func (a *applier) apply(ctx context.Context, s objectStep) (applied, error) {
 
 // secretsOf are the strings that no error about an object may quote.
 func secretsOf(s objectStep) []string {
-	if s.source.Kind == "Secret" || s.private {
+	if s.source.Kind == "Secret" || s.source.Private {
 		return mask.Content(s.content)
 	}
 	return mask.Values(s.content)
@@ -129,6 +131,9 @@ func (a *applier) applyTo(ctx context.Context, client dynamic.ResourceInterface,
 		}
 		var accepted *unstructured.Unstructured
 		if accepted, err = a.send(ctx, client, s, uid); err == nil {
+			accepted, err = a.handOver(ctx, client, s, accepted)
+		}
+		if err == nil {
 			return a.accepted(accepted)
 		}
 		if apierrors.IsInvalid(err) && uid != "" && recreates(s) {
@@ -148,7 +153,10 @@ func (a *applier) accepted(obj *unstructured.Unstructured) (applied, error) {
 		// It took the fields and will be gone all the same.
 		return applied{}, fmt.Errorf("the object is being deleted%s; it is applied again when it is gone", live.HeldBy(obj))
 	}
-	return applied{uid: obj.GetUID(), time: metav1.NewTime(a.deployer.options.Now())}, nil
+	return applied{
+		uid: obj.GetUID(), time: metav1.NewTime(a.deployer.options.Now()),
+		fields: fieldsOf(obj), resourceVersion: obj.GetResourceVersion(),
+	}, nil
 }
 
 // adopt looks at what has the object's name, and returns its UID if it may be
@@ -181,6 +189,9 @@ func (a *applier) adopt(ctx context.Context, client dynamic.ResourceInterface, s
 func (a *applier) send(ctx context.Context, client dynamic.ResourceInterface, s objectStep, uid types.UID) (*unstructured.Unstructured, error) {
 	obj := s.content.DeepCopy()
 	obj.SetNamespace(s.key.Namespace)
+	if err := a.leaveOut(ctx, client, s, uid, obj); err != nil {
+		return nil, err
+	}
 	mark(obj, a.owner, s.feature, s.source, s.hash)
 	if uid != "" {
 		obj.SetUID(uid)

@@ -80,8 +80,6 @@ type Object struct {
 	Force bool
 	// Subresources are applied after the object, as far as it has them.
 	Subresources []string
-	// Private says that no error may quote the content, as of one from a Secret.
-	Private bool
 }
 
 // ObjectList is one of a profile's lists of objects, in the order written.
@@ -162,6 +160,13 @@ type Request struct {
 	// Retrigger does so too where it is not empty and not what it was in the owner's last
 	// complete pass: a person asks for it by changing it.
 	Retrigger string
+
+	// Watch says what has drifted since the last pass. The zero value watches nothing.
+	Watch Watch
+	// Excluded returns JSON pointers to those fields of a rendered object that others
+	// may change: they are part of an object that is made, and of no other apply. nil
+	// excludes nothing.
+	Excluded func(*unstructured.Unstructured) []string
 }
 
 // Halt says that a list is not run, whose hash is the one of a FeatureResult, and why.
@@ -196,6 +201,9 @@ type Result struct {
 	// Requeue are the profiles whose own pass on this cluster has become due:
 	// something was taken over from them, or let go to them.
 	Requeue []inventory.OwnerKey
+	// Watched are the objects of the releases that this pass has looked at because
+	// of Request.Watch.
+	Watched map[inventory.ReleaseKey][]release.ObjectState
 	// Err is an error that is of no list: the inventory can't be read or
 	// written, or pruning failed. A *PendingError means that something
 	// pruned is still being deleted: try again soon.
@@ -246,6 +254,9 @@ type Charts interface {
 type Options struct {
 	Inventory *inventory.Store // required
 	Charts    Charts           // required
+	// Releases looks at releases that are there; required for passes that watch, and
+	// for Preview.
+	Releases Releases
 	// OwnerExists reports whether a profile exists; kind is ClusterProfile or
 	// Profile, namespace empty for the former. It decides about an object whose
 	// annotations name an owner of which no inventory knows. Required.
@@ -301,8 +312,13 @@ func (d *Deployer) Elsewhere(ctx context.Context, cluster fleet.Ref, uid types.U
 
 // Owns reports whether there is an inventory of an owner on a cluster.
 func (d *Deployer) Owns(ctx context.Context, cluster fleet.Ref, owner inventory.OwnerKey) (bool, error) {
-	record, err := d.options.Inventory.Get(ctx, cluster, owner)
+	record, err := d.Record(ctx, cluster, owner)
 	return record != nil, err
+}
+
+// Record returns the owner's inventory of a cluster, nil if there is none.
+func (d *Deployer) Record(ctx context.Context, cluster fleet.Ref, owner inventory.OwnerKey) (*inventory.Record, error) {
+	return d.options.Inventory.Get(ctx, cluster, owner)
 }
 
 // Forget drops the owner's inventory of a cluster without reaching for the

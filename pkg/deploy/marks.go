@@ -130,15 +130,17 @@ func markedOwner(obj metav1.Object, clusterNamespace string) (inventory.OwnerKey
 // a new build that marks objects otherwise must not re-apply a fleet.
 // The cluster that an object of the host is for is no part of it: what a profile
 // has there for two clusters alike is one thing.
-func contentHash(obj *unstructured.Unstructured, owner inventory.Owner, feature Feature, source inventory.Source, subresources ...string) (string, error) {
+func contentHash(obj *unstructured.Unstructured, owner inventory.Owner, feature Feature, source inventory.Source, subresources, excluded []string) (string, error) {
 	owner.Cluster = ""
 	return hashOf(struct {
-		Object       map[string]any   `json:"object"`
-		Owner        inventory.Owner  `json:"owner"`
-		Feature      Feature          `json:"feature"`
-		Source       inventory.Source `json:"source"`
-		Subresources []string         `json:"subresources,omitempty"`
-	}{obj.Object, owner, feature, source, subresources})
+		Object  map[string]any   `json:"object"`
+		Owner   inventory.Owner  `json:"owner"`
+		Feature Feature          `json:"feature"`
+		Source  inventory.Source `json:"source"`
+		// Left out where there are none, as in chartHash.
+		Subresources []string `json:"subresources,omitempty"`
+		Excluded     []string `json:"excluded,omitempty"`
+	}{obj.Object, owner, feature, source, subresources, excluded})
 }
 
 // chartHash is of everything that a profile asks for in a chart.

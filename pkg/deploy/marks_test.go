@@ -15,7 +15,7 @@ import (
 // may be changed only together with a way to tell old hashes from new ones.
 func TestHashesAreTheSameInEveryBuild(t *testing.T) {
 	obj := parse(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: apps, labels: {b: x, a: y}}\ndata: {z: \"<&>\", k: ü}\n")
-	hash, err := contentHash(obj, inventory.Owner{Kind: "Profile", Namespace: "civo", Name: "web", Tier: 100}, Resources, source("manifests", 100))
+	hash, err := contentHash(obj, inventory.Owner{Kind: "Profile", Namespace: "civo", Name: "web", Tier: 100}, Resources, source("manifests", 100), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

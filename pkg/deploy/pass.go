@@ -16,6 +16,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/muster-project/muster/pkg/deploy/inventory"
+	"github.com/muster-project/muster/pkg/deploy/release"
 )
 
 // pass is one call of Deploy.
@@ -36,6 +37,7 @@ type pass struct {
 	mu      sync.Mutex // guards what follows
 	results map[Feature]FeatureResult
 	requeue []inventory.OwnerKey
+	watched map[inventory.ReleaseKey][]release.ObjectState
 }
 
 // run makes the pass. The ledger was entered.
@@ -48,7 +50,7 @@ func (p *pass) run(ctx context.Context) Result {
 			result.Held = len(p.plan.staleObjects) + len(p.plan.staleReleases)
 		}
 	}
-	result.Features, result.Requeue = p.results, uniqueOwners(p.requeue)
+	result.Features, result.Requeue, result.Watched = p.results, uniqueOwners(p.requeue), p.watched
 	record, err := p.ledger.store.Get(ctx, p.cluster.Ref, p.request.Owner.Key())
 	result.Record, result.Err = record, errors.Join(result.Err, err)
 	return result
@@ -92,6 +94,7 @@ func (p *pass) claim(ctx context.Context) error {
 		reapply:        p.request.Reapply || p.before != nil && p.before.Era != p.request.Era || p.retriggered(),
 		revisionDone:   p.before != nil && own.Revision == p.request.Revision,
 		predecessor:    p.request.Predecessor,
+		drifted:        p.request.Watch.drifted(own),
 	})
 	return p.record(ctx)
 }
@@ -195,13 +198,14 @@ func (p *pass) resolveObject(feature Feature, o Object) (wantedObject, error) {
 	if own := p.request.Namespace; own != "" && obj.GetNamespace() != own {
 		return wantedObject{}, &OutsideError{Object: keyOf(obj), Namespace: own}
 	}
-	hash, err := contentHash(obj, p.request.Owner, feature, o.Source, o.Subresources...)
+	excluded := p.request.excluded(obj)
+	hash, err := contentHash(obj, p.request.Owner, feature, o.Source, o.Subresources, excluded)
 	if err != nil {
 		return wantedObject{}, fmt.Errorf("%s %s: %w", gvk.Kind, obj.GetName(), err)
 	}
 	return wantedObject{
 		key: keyOf(obj), version: gvk.Version, feature: feature, source: o.Source, hash: hash, content: obj,
-		skipNamespace: o.SkipNamespaceCreation, force: o.Force, subresources: o.Subresources, private: o.Private,
+		skipNamespace: o.SkipNamespaceCreation, force: o.Force, subresources: o.Subresources, excluded: excluded,
 	}, nil
 }
 

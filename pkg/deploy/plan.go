@@ -22,7 +22,7 @@ type wantedObject struct {
 	skipNamespace bool
 	force         bool
 	subresources  []string
-	private       bool
+	excluded      []string // JSON pointers to fields that others may change
 }
 
 // wantedRelease is a chart of a request, as far as planning needs it.
@@ -82,6 +82,9 @@ type planInput struct {
 	// them: they may be applying it in this moment.
 	busy map[inventory.OwnerKey]bool
 
+	// drifted are objects that are applied again whatever the record says of them.
+	drifted map[inventory.ObjectKey]bool
+
 	objects  []wantedObject // list by list
 	releases []wantedRelease
 	// stopAtConflict says that a list ends at its first conflict.
@@ -134,7 +137,7 @@ func planObjects(p *plan, in planInput, taking *takeover) {
 	p.record.WantedObjects = nil
 	for i, w := range in.objects {
 		s := objectStep{wantedObject: w, before: cloneEntry(in.own.Object(w.key))}
-		if s.before != nil && (in.reapply || reordered[w.feature]) {
+		if s.before != nil && (in.reapply || reordered[w.feature] || in.drifted[w.key]) {
 			s.before.ContentHash = "" // in doubt until it was applied again
 		}
 		winner := in.objects[winners[w.key]]

@@ -101,6 +101,7 @@ func concludeObjects(r *inventory.Record, steps []objectStep, outcomes []outcome
 		case o.applied != nil:
 			entry.UID, entry.ContentHash, entry.LastAppliedTime = o.applied.uid, s.hash, o.applied.time
 			entry.TakenFrom, entry.FormerOwners = nil, nil
+			entry.Fields, entry.ResourceVersion, entry.IgnoreDrift = o.applied.fields, o.applied.resourceVersion, ignoresDrift(s.content)
 		case o.attempted || s.takenFrom != nil:
 			// In doubt. What was taken over is ours all the same.
 			entry.TakenFrom = nil
@@ -138,7 +139,11 @@ func (p *pass) deployRelease(ctx context.Context, s releaseStep) (changed bool, 
 		return false, s.conflict
 	}
 	if s.verdict != verdictApply {
-		return false, nil
+		err := p.watchRelease(ctx, s)
+		if !errors.Is(err, release.ErrNotDeployed) {
+			return false, err
+		}
+		s.verdict = verdictApply // somebody has uninstalled it
 	}
 	if err := ctx.Err(); err != nil {
 		return false, errors.Join(fmt.Errorf("deploying %s to %s: %w", s.key, p.cluster.Ref, err), p.unplan(ctx, s))
@@ -151,10 +156,7 @@ func (p *pass) deployRelease(ctx context.Context, s releaseStep) (changed bool, 
 		// The cluster was not touched.
 		return false, errors.Join(fmt.Errorf("%s for %s: %w", s.key, p.cluster.Ref, err), p.unplan(ctx, s))
 	}
-	out, err := p.deployer.options.Charts.Deploy(ctx, p.cluster.forRelease(), release.Release{
-		Namespace: s.chart.Namespace, Name: s.chart.Name, Chart: chart, Values: s.chart.Values, Sensitive: s.chart.Sensitive,
-		PostRender: s.chart.PostRender, PostRenderHash: s.chart.PostRenderHash, Settings: s.chart.Settings, OwnerOf: p.cluster.ownerOf,
-	})
+	out, err := p.deployer.options.Charts.Deploy(ctx, p.cluster.forRelease(), p.releaseOf(s, chart))
 	if err != nil {
 		return false, fmt.Errorf("deploying %s to %s: %w", s.key, p.cluster.Ref, err)
 	}
@@ -170,7 +172,15 @@ func (p *pass) deployRelease(ctx context.Context, s releaseStep) (changed bool, 
 			remember(entry, s.chart)
 		}
 	})
-	return out.Action != release.Unchanged, err
+	return out.Action != release.Unchanged, errors.Join(err, p.watchRelease(ctx, s))
+}
+
+// releaseOf is what a step deploys, with its chart loaded.
+func (p *pass) releaseOf(s releaseStep, chart *release.Chart) release.Release {
+	return release.Release{
+		Namespace: s.chart.Namespace, Name: s.chart.Name, Chart: chart, Values: s.chart.Values, Sensitive: s.chart.Sensitive,
+		PostRender: s.chart.PostRender, PostRenderHash: s.chart.PostRenderHash, Settings: s.chart.Settings, OwnerOf: p.cluster.ownerOf,
+	}
 }
 
 // uninstall does what helmChartAction Uninstall asks for.

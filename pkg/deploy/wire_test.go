@@ -112,6 +112,9 @@ func (w *wire) serve(req wireRequest, contentType string) (*http.Response, error
 		if sent.GetUID() != "" && (found == nil || found.GetUID() != sent.GetUID()) {
 			return refuse(apierrors.NewConflict(resource, name, fmt.Errorf("uid mismatch")))
 		}
+		if strings.Contains(req.Query, "dryRun=All") {
+			return answer(http.StatusOK, sent.Object)
+		}
 		if contentType == string(types.MergePatchType) {
 			return answer(http.StatusOK, w.store(req.Path, merged(found, sent)).Object)
 		}

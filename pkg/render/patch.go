@@ -143,6 +143,18 @@ func named(merge map[string]any) []matcher {
 	}}
 }
 
+// Selects returns what tells whether an object is selected; nil selects all. Its errors say
+// which field is no regular expression or selector.
+func (t *PatchTarget) Selects() (func(*unstructured.Unstructured) bool, error) {
+	matchers, err := t.matchers()
+	if err != nil {
+		return nil, err
+	}
+	return func(object *unstructured.Unstructured) bool {
+		return !slices.ContainsFunc(matchers, func(matches matcher) bool { return !matches(object) })
+	}, nil
+}
+
 func (t *PatchTarget) matchers() ([]matcher, error) {
 	if t == nil {
 		return nil, nil

@@ -38,6 +38,8 @@ func benchmarks() []benchmark {
 		{"G5", "what a registered and probed cluster costs in memory and in etcd", measureFootprint},
 		{"G7", "the server restarts, or a leader of several ends; when it answers, and when another one works", measureRestarts},
 		{"HA", "replicas are restarted and killed, and certificates rotated, under load; what fails", measureAvailability},
+		{"DRIFT", "somebody changes a deployed object; when it is as it was", measureDrift},
+		{"DIFF", "what a profile of 100 objects would change", measureDiff},
 		{"SCRIPT", "what one evaluation of Lua, through a worker, and of CEL takes", measureScripts},
 	}
 }

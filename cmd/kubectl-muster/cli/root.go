@@ -36,6 +36,7 @@ func New(streams genericiooptions.IOStreams) *cobra.Command {
 		newDeregister(streams),
 		newShow(streams),
 		newSelection(streams),
+		newDiff(streams),
 		newConfirmStorage(streams),
 		newDoctor(streams),
 		newVersion(streams),

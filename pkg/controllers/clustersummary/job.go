@@ -19,8 +19,11 @@ import (
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
 	"github.com/muster-project/muster/pkg/controllers/clusterref"
+	"github.com/muster-project/muster/pkg/controllers/hostobjects"
 	"github.com/muster-project/muster/pkg/deploy"
+	"github.com/muster-project/muster/pkg/deploy/health"
 	"github.com/muster-project/muster/pkg/deploy/inventory"
+	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/fleet"
 )
 
@@ -123,10 +126,10 @@ func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, summar
 	if err != nil {
 		return err
 	}
-	revision, err := r.Revisions.Get(ctx, summary.Spec.ProfileRevision)
+	of, err := r.Revisions.Get(ctx, summary.Spec.ProfileRevision)
 	var behavior deploy.Behavior
 	if withdraw {
-		behavior, err = behaviorOf(summary, revision, err)
+		behavior, err = behaviorOf(summary, of, err)
 	}
 	if err != nil {
 		return err
@@ -139,35 +142,66 @@ func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, summar
 		return err
 	}
 	if withdraw {
+		r.untrack(name)
+		r.forgetReload(target.Ref, owner.Key())
+		if isDryRun(of) {
+			return r.tryWithdrawal(ctx, actor, owner, behavior, o)
+		}
+	}
+	if !isDryRun(of) {
+		if err := r.forgetReport(ctx, summary, owner.Key()); err != nil {
+			return err
+		}
+	}
+	if withdraw {
 		if err := r.awaitSuccessors(ctx, summary, owner.Key()); err != nil {
 			return err
 		}
-		r.forgetReload(target.Ref, owner.Key())
 		return r.withdraw(ctx, actor, owner, behavior, o)
 	}
-	data, err := templateData(cluster)
+	return r.deployRevision(ctx, f, actor, owner, of, blocked, o)
+}
+
+// deployRevision renders what a revision wants on a cluster, and brings it there, or says
+// what that would change. Lists of which a check has failed are kept back.
+func (r *Reconciler) deployRevision(ctx context.Context, f *flow, actor actor, owner inventory.Owner, of revision.Revision, blocked []health.Failure, o *outcome) error {
+	name := client.ObjectKeyFromObject(f.summary)
+	data, err := templateData(f.cluster)
 	if err != nil {
 		return err
 	}
-	b := &requestBuilder{
-		host: actor.reader, renderer: r.Renderer, kustomizations: r.Kustomizations, fetcher: r.Fetcher, now: r.Now, data: data, namespace: cluster.Namespace, tenant: owner.Namespace,
-		artifacts: r.artifacts, reads: func(s sourceRef) {
-			r.memory.reads(name, s)
-			r.flux.want(s.kind)
-		},
-		hostObjects: r.HostObjects, reader: name, asTenant: !actor.as.IsZero(),
+	b := r.builder(f.cluster, actor, owner, data)
+	b.hostObjects, b.reader = r.HostObjects, name
+	b.reads = func(s sourceRef) {
+		r.memory.reads(name, s)
+		r.flux.want(s.kind)
 	}
-	owner.Tier = revision.Spec.Tier
-	request := b.request(ctx, owner, summary.Name, revision.Name, revision.Spec)
+	owner.Tier = of.Spec.Tier
+	request := b.request(ctx, owner, f.summary.Name, of.Name, of.Spec)
 	o.refresh = b.due
 	request.Era, request.Retrigger = r.Era, f.retrigger
 	block(&request, b.local, blocked)
+	if isDryRun(of) {
+		r.untrack(name)
+		return r.tryOut(ctx, actor, b, request, o)
+	}
+	request.Watch = r.watch(name, of.Spec.SyncMode)
 	if err := r.deploy(ctx, actor, name, request, b.local, o); err != nil {
 		return err
 	}
 	o.result = b.masked(o.result)
-	r.reload(target.Ref, owner.Key(), revision.Spec, o.result)
+	r.track(f.summary, actor.target, request.Watch, o.parts.remote)
+	r.reload(actor.target.Ref, owner.Key(), of.Spec, o.result)
 	return nil
+}
+
+// builder renders what a profile wants on a cluster, with the rights of an actor. It reads
+// objects for templates once, and tells nobody what it reads.
+func (r *Reconciler) builder(cluster *libv1beta1.SveltosCluster, actor actor, owner inventory.Owner, data map[string]any) *requestBuilder {
+	return &requestBuilder{
+		host: actor.reader, renderer: r.Renderer, kustomizations: r.Kustomizations, fetcher: r.Fetcher, now: r.Now, data: data, namespace: cluster.Namespace, tenant: owner.Namespace,
+		artifacts: r.artifacts, reads: func(sourceRef) {}, hostObjects: hostobjects.Once{Store: r.HostObjects}, asTenant: !actor.as.IsZero(),
+	}
 }
 
 // connect finds the way to a cluster, and who answers there.

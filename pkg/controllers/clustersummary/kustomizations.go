@@ -62,6 +62,7 @@ func (b *requestBuilder) kustomization(ctx context.Context, path string, ref *co
 		return nil, from, err
 	}
 	source.Private = source.Private || secretValues || b.private
+	from.Private = source.Private
 	source.Data = map[string][]byte{kustomizationKey: text}
 	source.Annotations = nil
 	if len(values) > 0 {

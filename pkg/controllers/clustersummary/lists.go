@@ -41,7 +41,7 @@ func subresourcesIn(text string) []string {
 // add puts rendered objects into a list, or, if they are for the host, beside it. as is
 // what they have in common.
 func (b *requestBuilder) add(list *deploy.ObjectList, to libv1beta1.DeploymentType, objects []*unstructured.Unstructured, as deploy.Object) {
-	as.Private = b.private
+	as.Source.Private = as.Source.Private || b.private
 	for _, content := range objects {
 		as.Content = content
 		if to != libv1beta1.DeploymentTypeLocal {

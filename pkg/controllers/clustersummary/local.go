@@ -79,6 +79,7 @@ func (r *Reconciler) localWork(ctx context.Context, actor actor, request deploy.
 	if err != nil {
 		return nil, err
 	}
+	request.Watch = deploy.Watch{} // what is on the host is not watched for drift
 	request.Owner.Cluster = owner.Cluster
 	request.Namespace = owner.Namespace
 	if actor.as.IsZero() {
@@ -213,6 +214,13 @@ func withHalts(halts, more map[deploy.Feature]deploy.Halt) map[deploy.Feature]de
 // done as well.
 func after(before, result deploy.Result) deploy.Result {
 	result.Pruned += before.Pruned
+	watched := maps.Clone(before.Watched)
+	if watched == nil {
+		watched = result.Watched
+	} else {
+		maps.Copy(watched, result.Watched)
+	}
+	result.Watched = watched
 	for feature, outcome := range result.Features {
 		outcome.Applied += before.Features[feature].Applied
 		result.Features[feature] = outcome

@@ -29,7 +29,9 @@ import (
 	"github.com/muster-project/muster/pkg/controllers/hostobjects"
 	"github.com/muster-project/muster/pkg/controllers/trigger"
 	"github.com/muster-project/muster/pkg/deploy"
+	"github.com/muster-project/muster/pkg/deploy/drift"
 	"github.com/muster-project/muster/pkg/deploy/reload"
+	"github.com/muster-project/muster/pkg/deploy/report"
 	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/fleet"
 	"github.com/muster-project/muster/pkg/fleet/gather"
@@ -77,6 +79,10 @@ type Options struct {
 	Scripts gather.Evaluator
 	// Reloader restarts workloads when what they use changes.
 	Reloader *reload.Reloader
+	// Drift watches what was deployed; nil where nobody looks for drift. Reports keep
+	// what profiles in mode DryRun would change.
+	Drift   *drift.Tracker
+	Reports *report.Store
 }
 
 // Reconciler keeps clusters as their ClusterSummaries say.
@@ -108,6 +114,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		r.memory.forget(request.NamespacedName)
 		r.HostObjects.Forget(request.NamespacedName)
 		r.gates.forget(request.NamespacedName)
+		r.untrack(request.NamespacedName)
 		return reconcile.Result{}, nil
 	}
 	if err != nil {
@@ -209,6 +216,7 @@ func (r *Reconciler) reconcileDelete(ctx context.Context, summary *configv1beta1
 	if cluster == nil {
 		r.memory.forgetSearch(clusterref.OfSummary(summary))
 		r.forgetReload(clusterref.OfSummary(summary), owner.Key())
+		r.untrack(client.ObjectKeyFromObject(summary))
 		if err := r.forget(ctx, clusterref.OfSummary(summary), owner.Key()); err != nil {
 			return reconcile.Result{}, err
 		}
@@ -283,6 +291,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, f *flow, v verdict, last *
 	summary := f.summary
 	status := desiredStatus(summary, f.cluster, v, last)
 	f.amend(&status, v, last, r.Now())
+	r.setDrift(&status, summary)
 	if apiequality.Semantic.DeepEqual(summary.Status, status) {
 		return nil
 	}

@@ -112,6 +112,9 @@ func (b *requestBuilder) request(ctx context.Context, owner inventory.Owner, sum
 	if b.changes, err = b.newChanges(ctx, spec); err != nil {
 		return unchanged(request, spec, err)
 	}
+	if request.Excluded, err = exclusions(spec); err != nil {
+		return unchanged(request, spec, err)
+	}
 	if len(spec.PolicyRefs) > 0 {
 		request.Objects = append(request.Objects, b.objects(ctx, spec.PolicyRefs))
 	}

@@ -176,6 +176,14 @@ func (b *requestBuilder) masked(result deploy.Result) deploy.Result {
 	return result
 }
 
+// maskedPreview takes what Secrets hold that templates see out of a preview.
+func (b *requestBuilder) maskedPreview(preview deploy.Preview) deploy.Preview {
+	if b.private {
+		preview.Failure = mask.Text(preview.Failure, b.secrets)
+	}
+	return preview
+}
+
 // secretly has no error quote what a source says, if templates see Secrets.
 func (b *requestBuilder) secretly(source *render.Source) *render.Source {
 	if source != nil && b.private {

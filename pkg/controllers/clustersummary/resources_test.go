@@ -245,7 +245,7 @@ func TestWhatTemplatesSeeIsMasked(t *testing.T) {
 	if err := errors.Join(request.Objects[0].Err, request.Charts.Err); err != nil {
 		t.Fatal(err)
 	}
-	if !request.Objects[0].Objects[0].Private {
+	if !request.Objects[0].Objects[0].Source.Private {
 		t.Error("an object that a template with a Secret made may be quoted")
 	}
 	for _, c := range request.Charts.Charts {

@@ -73,6 +73,7 @@ func (b *requestBuilder) source(ctx context.Context, path string, ref configv1be
 	}
 	b.secretly(content)
 	from := originOf(*content, ref.Tier)
+	from.Private = content.Private
 	objects, err := b.renderer.Objects(ctx, *content, b.data)
 	if err != nil {
 		return nil, from, err

@@ -48,6 +48,8 @@ type outcome struct {
 	withdrawn bool
 	// validated says that what the job left has passed the profile's validateHealths.
 	validated bool
+	// dryRun is what would have changed, nil unless the job only asked that.
+	dryRun *deploy.Preview
 }
 
 func (o outcome) failed() bool {

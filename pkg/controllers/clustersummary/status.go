@@ -88,6 +88,13 @@ func featureSummary(feature configv1beta1.FeatureSummary, summary *configv1beta1
 	feature.ConsecutiveFailures = 0
 	feature.DeployedGroupVersionKind = kinds
 	switch {
+	case inDryRun(summary, last):
+		// As upstream: never Provisioned, and no failure.
+		feature.Status = configv1beta1.FeatureStatusProvisioning
+		feature.FailureMessage = ptr.To(bounded(dryRunMessage(last.dryRun)))
+		if err != nil {
+			feature.FailureMessage = message(err)
+		}
 	case last.withdrawn:
 		feature.Status = configv1beta1.FeatureStatusRemoved
 	case summary.Spec.Withdraw || !summary.DeletionTimestamp.IsZero():
@@ -187,6 +194,8 @@ func readyCondition(summary *configv1beta1.ClusterSummary, v verdict, last *outc
 		err = errors.Join(last.err, resultError(last.result))
 	}
 	switch {
+	case inDryRun(summary, last) && err == nil && v != verdictPaused && v != verdictWaitForCluster:
+		condition.Reason, condition.Message = configv1beta1.ReasonDryRun, dryRunMessage(last.dryRun)
 	case summary.Spec.Withdraw || !summary.DeletionTimestamp.IsZero():
 		condition.Reason, condition.Message = configv1beta1.ReasonWithdrawing, "Being withdrawn from the cluster."
 		if v == verdictWaitForCluster {

@@ -169,6 +169,29 @@ func (s *Store) Read(ctx context.Context, reader types.NamespacedName, wants []W
 	return answers
 }
 
+// Once reads for somebody who is told of no changes. It needs no Run.
+type Once struct{ *Store }
+
+// Read reads what is wanted, in the order given.
+func (o Once) Read(ctx context.Context, _ types.NamespacedName, wants []Want) []Answer {
+	answers := make([]Answer, len(wants))
+	for i, want := range wants {
+		t, err := o.locate(want)
+		if err != nil {
+			answers[i].Err = err
+			continue
+		}
+		object, err := o.get(ctx, t)
+		if err != nil {
+			answers[i].Err = o.explain(ctx, want, t, err)
+			continue
+		}
+		object.SetManagedFields(nil)
+		answers[i].Object = object
+	}
+	return answers
+}
+
 // Forget drops a reader.
 func (s *Store) Forget(reader types.NamespacedName) { s.settle(reader, nil) }
 
@@ -179,10 +202,23 @@ func (s *Store) begin(ctx context.Context, reader types.NamespacedName, want Wan
 	case <-ctx.Done():
 		return target{}, nil, context.Cause(ctx)
 	}
+	t, err := s.locate(want)
+	if err != nil {
+		return target{}, nil, err
+	}
+	note := &reading{reader: reader, filter: want.Filter, under: true}
+	s.mu.Lock()
+	s.readings[t] = append(s.readings[t], note)
+	s.mu.Unlock()
+	return t, note, nil
+}
+
+// locate finds out what a want means. The error is an *Error.
+func (s *Store) locate(want Want) (target, error) {
 	api, isOwn := s.api(want.Kind.Group)
 	mapping, err := api.Mapper.RESTMapping(want.Kind.GroupKind(), want.Kind.Version)
 	if err != nil {
-		return target{}, nil, &Error{Want: want, Err: err}
+		return target{}, &Error{Want: want, Err: err}
 	}
 	t := target{resource: mapping.Resource, name: want.Name, own: isOwn}
 	if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
@@ -191,13 +227,9 @@ func (s *Store) begin(ctx context.Context, reader types.NamespacedName, want Wan
 		want.Namespace = ""
 	}
 	if err := s.allowed(want, t); err != nil {
-		return target{}, nil, &Error{Want: want, Err: err}
+		return target{}, &Error{Want: want, Err: err}
 	}
-	note := &reading{reader: reader, filter: want.Filter, under: true}
-	s.mu.Lock()
-	s.readings[t] = append(s.readings[t], note)
-	s.mu.Unlock()
-	return t, note, nil
+	return t, nil
 }
 
 func (s *Store) api(group string) (api API, own bool) {

@@ -159,7 +159,7 @@ func (r *Reconciler) reconcileSummaries(ctx context.Context, p profile, m matchi
 		if matched[clusterref.OfSummary(&summaries[i])] {
 			continue
 		}
-		if err := r.withdraw(ctx, &summaries[i], revisionName); err != nil {
+		if err := r.withdraw(ctx, p, &summaries[i], revisionName); err != nil {
 			return err
 		}
 	}
@@ -183,7 +183,7 @@ func (r *Reconciler) reconcileDelete(ctx context.Context, p profile, summaries [
 			return err
 		}
 		for i := range summaries {
-			if err := r.withdraw(ctx, &summaries[i], revisionName); err != nil {
+			if err := r.withdraw(ctx, p, &summaries[i], revisionName); err != nil {
 				return err
 			}
 		}

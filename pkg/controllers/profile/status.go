@@ -42,7 +42,7 @@ func desiredStatus(p profile, m matching, summaries []configv1beta1.ClusterSumma
 		condition.ObservedGeneration = p.GetGeneration()
 		meta.SetStatusCondition(&status.Conditions, condition)
 	}
-	set(readyCondition(m, summaries, failed))
+	set(inDryRun(p, readyCondition(m, summaries, failed)))
 	set(resolvedCondition(configv1beta1.ConditionSetsResolved, configv1beta1.ReasonSetMissing, m.unresolvedSets,
 		"%s %s: missing, being deleted, or not evaluated yet. The clusters that the profile has because of it stay as they are."))
 	set(resolvedCondition(configv1beta1.ConditionClustersResolved, configv1beta1.ReasonClusterMissing, m.missingClusters,
@@ -115,6 +115,15 @@ func readyCondition(m matching, summaries []configv1beta1.ClusterSummary, failed
 		condition.Status, condition.Reason = metav1.ConditionTrue, configv1beta1.ReasonProvisioned
 	}
 	return condition
+}
+
+// inDryRun says of a profile in mode DryRun that it is: it never has everything.
+func inDryRun(p profile, ready metav1.Condition) metav1.Condition {
+	if p.spec.SyncMode == configv1beta1.SyncModeDryRun && ready.Reason == configv1beta1.ReasonProvisioning {
+		ready.Reason = configv1beta1.ReasonDryRun
+		ready.Message = "mode is DryRun: nothing is deployed; ClusterReports say what would be"
+	}
+	return ready
 }
 
 func resolvedCondition(conditionType, reason string, missing []string, format string) metav1.Condition {

@@ -186,7 +186,12 @@ func (r *Reconciler) ensureOne(ctx context.Context, p profile, m match, current 
 		return nil
 	}
 	if current != nil && current.Spec.Withdraw {
-		return r.remove(ctx, current)
+		if !isTrial(current) {
+			return r.remove(ctx, current)
+		}
+		desired := desiredSummary(p, m, revisionName, current)
+		desired.Spec.Withdraw = false
+		return r.apply(ctx, p, current, desired)
 	}
 	if current == nil && m.held {
 		return nil
@@ -256,7 +261,7 @@ var errCollision = errors.New("two names collide")
 
 // withdraw takes the profile back from the clusters that it no longer matches.
 // The latest revision says what becomes of the content there.
-func (r *Reconciler) withdraw(ctx context.Context, summary *configv1beta1.ClusterSummary, revisionName string) error {
+func (r *Reconciler) withdraw(ctx context.Context, p profile, summary *configv1beta1.ClusterSummary, revisionName string) error {
 	// Once more where the profile has changed since: its checks, or what becomes of the
 	// content, may be what keeps the withdrawal from its end.
 	if !summary.Spec.Withdraw || summary.Spec.ProfileRevision != revisionName {
@@ -270,7 +275,16 @@ func (r *Reconciler) withdraw(ctx context.Context, summary *configv1beta1.Cluste
 		klog.FromContext(ctx).Info("Profile no longer matches cluster", "cluster", clusterref.OfSummary(summary))
 		summary = marked
 	}
+	if p.spec.SyncMode == configv1beta1.SyncModeDryRun && p.GetDeletionTimestamp().IsZero() {
+		return nil // what would be withdrawn is reported
+	}
 	return r.remove(ctx, summary)
+}
+
+// isTrial reports whether a summary is of a revision in mode DryRun, by which nothing is
+// deployed or withdrawn.
+func isTrial(summary *configv1beta1.ClusterSummary) bool {
+	return summary.Spec.ClusterProfileSpec.SyncMode == configv1beta1.SyncModeDryRun
 }
 
 // remove deletes a summary; its finalizer keeps it until the withdrawal is done.

@@ -95,6 +95,9 @@ type Source struct {
 	// Tier decides between two sources of one profile that hold the same
 	// object, the lower one wins.
 	Tier int32 `json:"tier,omitempty"`
+	// Private says that what was rendered may hold what is in a Secret, whatever the
+	// source's own kind. It is not stored.
+	Private bool `json:"-"`
 }
 
 // String returns "Kind namespace/name", or "Kind name" where there is no namespace.
@@ -151,7 +154,18 @@ type Object struct {
 	// FormerOwners had the object before. Until it is applied for the new
 	// owner, it may bear the marks of any of them.
 	FormerOwners []OwnerKey `json:"formerOwners,omitempty"`
+	// Fields is a hash of the fields that Muster manages in the object, as the
+	// server had them when it was applied, and ResourceVersion the object's then: what
+	// differs from them has drifted. Fields is NoFields where the server does not
+	// tell, and empty where nobody has asked yet.
+	Fields          string `json:"fields,omitempty"`
+	ResourceVersion string `json:"resourceVersion,omitempty"`
+	// IgnoreDrift says that the manifest asks for the object not to be checked.
+	IgnoreDrift bool `json:"ignoreDrift,omitempty"`
 }
+
+// NoFields stands for a server that does not tell which fields Muster manages.
+const NoFields = "-"
 
 // ReleaseKey identifies a Helm release in a cluster.
 type ReleaseKey struct {

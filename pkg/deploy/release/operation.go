@@ -206,7 +206,7 @@ func mayReuseName(history []*helmrelease.Release, release Release) error {
 	return errors.New("a release of this name was uninstalled and its history kept, and installOptions.replace is false: purge that history with helm uninstall, or use another releaseName")
 }
 
-func (m *Manager) install(op *operation, release Release, parsed *chart.Chart) (*helmrelease.Release, error) {
+func (m *Manager) newInstall(op *operation, release Release) *action.Install {
 	settings := &release.Settings
 	install := action.NewInstall(op.helm)
 	install.ReleaseName, install.Namespace = release.Name, release.Namespace
@@ -218,22 +218,21 @@ func (m *Manager) install(op *operation, release Release, parsed *chart.Chart) (
 	install.DisableHooks, install.TakeOwnership = settings.Install.DisableHooks, settings.Install.TakeOwnership
 	install.Description = settings.Description
 	install.PostRenderer, install.Labels = postRenderer(release), recordLabels(release, nil)
+	return install
+}
+
+func (m *Manager) install(op *operation, release Release, parsed *chart.Chart) (*helmrelease.Release, error) {
 	// Without a context of its own, Helm returns when it has ended. With one,
 	// it would return at once and go on in the background.
-	deployed, err := install.Run(parsed, copyValues(release.Values))
-	if settings.Install.KeepNamespaces && apierrors.IsNotFound(err) && strings.Contains(err.Error(), "namespaces") {
+	deployed, err := m.newInstall(op, release).Run(parsed, copyValues(release.Values))
+	if release.Settings.Install.KeepNamespaces && apierrors.IsNotFound(err) && strings.Contains(err.Error(), "namespaces") {
 		err = fmt.Errorf("namespace %s does not exist, and installOptions.createNamespace is false: %w", release.Namespace, err)
 	}
 	return deployed, err
 }
 
-func (m *Manager) upgrade(op *operation, history []*helmrelease.Release, release Release, parsed *chart.Chart) (*helmrelease.Release, error) {
+func (m *Manager) newUpgrade(op *operation, history []*helmrelease.Release, release Release) *action.Upgrade {
 	settings := &release.Settings
-	if settings.Upgrade.UpgradeCRDs {
-		if err := m.upgradeCRDs(op, history, parsed, settings.Timeout); err != nil {
-			return nil, err
-		}
-	}
 	upgrade := action.NewUpgrade(op.helm)
 	upgrade.Namespace = release.Namespace
 	upgrade.MaxHistory = 0 // settle sees to it
@@ -249,7 +248,16 @@ func (m *Manager) upgrade(op *operation, history []*helmrelease.Release, release
 	upgrade.CleanupOnFail, upgrade.SubNotes = settings.Upgrade.CleanupOnFail, settings.Upgrade.SubNotes
 	former := history[len(history)-1].Labels
 	upgrade.PostRenderer, upgrade.Labels = postRenderer(release), recordLabels(release, former)
-	return upgrade.Run(release.Name, parsed, copyValues(release.Values))
+	return upgrade
+}
+
+func (m *Manager) upgrade(op *operation, history []*helmrelease.Release, release Release, parsed *chart.Chart) (*helmrelease.Release, error) {
+	if release.Settings.Upgrade.UpgradeCRDs {
+		if err := m.upgradeCRDs(op, history, parsed, release.Settings.Timeout); err != nil {
+			return nil, err
+		}
+	}
+	return m.newUpgrade(op, history, release).Run(release.Name, parsed, copyValues(release.Values))
 }
 
 // upgradeCRDs brings the definitions up to date, which Helm never does.

@@ -27,18 +27,27 @@ func (m *Manager) rendered(ctx context.Context, op *operation, do step, history 
 	if m.options.Rendering == nil {
 		return parsed, nil
 	}
-	if err := chartutil.ProcessDependenciesWithMerge(parsed, copyValues(release.Values)); err != nil {
-		return nil, err
-	}
 	upgrade := do == stepUpgrade
 	request := rendering.Request{
-		Archive: release.Chart.archive, Digest: release.Chart.Digest, Values: release.Values,
+		Archive: release.Chart.archive, Digest: release.Chart.Digest, Values: release.Values, SkipSchema: release.Settings.SkipSchemaValidation,
 		Release: rendering.Release{Name: release.Name, Namespace: release.Namespace, Revision: 1, Upgrade: upgrade},
 	}
-	if upgrade {
-		request.Release.Revision = history[len(history)-1].Version + 1
+	for _, dependency := range release.Chart.dependencies {
+		request.Dependencies = append(request.Dependencies, dependency.archive)
 	}
-	if err := op.knowCluster(parsed, upgrade, &request); err != nil {
+	definitions := !release.Settings.SkipCRDs
+	if upgrade {
+		definitions = release.Settings.Upgrade.UpgradeCRDs
+		request.Release.Revision = history[len(history)-1].Version + 1
+		var err error
+		if request.Values, err = upgradeValues(release, history); err != nil {
+			return nil, err
+		}
+	}
+	if err := chartutil.ProcessDependenciesWithMerge(parsed, copyValues(request.Values)); err != nil {
+		return nil, err
+	}
+	if err := op.knowCluster(parsed, definitions, &request); err != nil {
 		return nil, err
 	}
 	files, err := m.options.Rendering.Render(ctx, request)

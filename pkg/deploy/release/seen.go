@@ -24,11 +24,11 @@ import (
 )
 
 // knowCluster finds out what templates see of the cluster: its version, what it serves,
-// and what they look up.
-func (op *operation) knowCluster(parsed *chart.Chart, upgrade bool, into *rendering.Request) error {
+// and what they look up. definitions says that those in the chart are about to be applied.
+func (op *operation) knowCluster(parsed *chart.Chart, definitions bool, into *rendering.Request) error {
 	getter := op.helm.RESTClientGetter
 	var own []string
-	if !upgrade {
+	if definitions {
 		// Helm creates them before it asks the cluster what it serves.
 		var err error
 		if own, err = servedBy(parsed); err != nil {

@@ -45,7 +45,7 @@ func TestWhatChartsSeeOfACluster(t *testing.T) {
 	for upgrade, want := range map[bool][]string{true: {"v1", "v1/Pod"}, false: {"example.com/v1", "example.com/v1/Widget", "v1", "v1/Pod"}} {
 		op := &operation{helm: &action.Configuration{RESTClientGetter: getter}}
 		var request rendering.Request
-		if err := op.knowCluster(parsed, upgrade, &request); err != nil {
+		if err := op.knowCluster(parsed, !upgrade, &request); err != nil {
 			t.Fatal(err)
 		}
 		capabilities := rendering.Capabilities{Version: "v1.34.1", Major: "1", Minor: "34", APIVersions: want}

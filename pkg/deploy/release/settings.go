@@ -176,13 +176,7 @@ func (r *Release) postRenderHash() string {
 
 // targetOf is what a release should be, given what it was.
 func targetOf(release Release, history []*helmrelease.Release) (target, error) {
-	values := release.Values
-	upgrade := &release.Settings.Upgrade
-	if former := reusable(history); former != nil && (upgrade.ReuseValues || upgrade.ResetThenReuseValues) {
-		// As Helm will do it; what is reused of the old chart is no value of the release.
-		values = chartutil.CoalesceTables(copyValues(values), copyValues(former.Config))
-	}
-	hash, err := hashValues(values)
+	hash, err := hashValues(mergedValues(release, history))
 	if err != nil {
 		return target{}, fmt.Errorf("comparing values: %w", err)
 	}
@@ -190,6 +184,32 @@ func targetOf(release Release, history []*helmrelease.Release) (target, error) {
 		chart: release.Chart.Name, version: release.Chart.Version, valuesHash: hash,
 		postRenderHash: release.postRenderHash(), optionsHash: release.Settings.optionsHash(),
 	}, nil
+}
+
+// mergedValues are the values that an upgrade stores, as Helm will do it: what is reused
+// of the old chart is no value of the release.
+func mergedValues(release Release, history []*helmrelease.Release) map[string]any {
+	upgrade := &release.Settings.Upgrade
+	former := reusable(history)
+	if former == nil || !upgrade.ReuseValues && !upgrade.ResetThenReuseValues {
+		return release.Values
+	}
+	return chartutil.CoalesceTables(copyValues(release.Values), copyValues(former.Config))
+}
+
+// upgradeValues are the values that the templates of an upgrade see beside the chart's own:
+// with reuseValues those of the old chart too.
+func upgradeValues(release Release, history []*helmrelease.Release) (map[string]any, error) {
+	values := mergedValues(release, history)
+	former := reusable(history)
+	if former == nil || former.Chart == nil || !release.Settings.Upgrade.ReuseValues {
+		return values, nil
+	}
+	old, err := chartutil.CoalesceValues(former.Chart, copyValues(former.Config))
+	if err != nil {
+		return nil, fmt.Errorf("reading the values of revision %d: %w", former.Version, err)
+	}
+	return chartutil.CoalesceTables(values, old), nil
 }
 
 // reusable is the revision whose values an upgrade reuses, nil if there is none.

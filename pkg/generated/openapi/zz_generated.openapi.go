@@ -31,6 +31,7 @@ func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenA
 		v1alpha1.ClusterConfiguration{}.OpenAPIModelName():         schema_pkg_apis_config_v1alpha1_ClusterConfiguration(ref),
 		v1alpha1.ClusterConfigurationList{}.OpenAPIModelName():     schema_pkg_apis_config_v1alpha1_ClusterConfigurationList(ref),
 		v1alpha1.ClusterConfigurationStatus{}.OpenAPIModelName():   schema_pkg_apis_config_v1alpha1_ClusterConfigurationStatus(ref),
+		v1alpha1.ClusterDiff{}.OpenAPIModelName():                  schema_pkg_apis_config_v1alpha1_ClusterDiff(ref),
 		v1alpha1.ClusterProfile{}.OpenAPIModelName():               schema_pkg_apis_config_v1alpha1_ClusterProfile(ref),
 		v1alpha1.ClusterProfileList{}.OpenAPIModelName():           schema_pkg_apis_config_v1alpha1_ClusterProfileList(ref),
 		v1alpha1.ClusterProfileResource{}.OpenAPIModelName():       schema_pkg_apis_config_v1alpha1_ClusterProfileResource(ref),
@@ -43,6 +44,8 @@ func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenA
 		v1alpha1.ClusterSummarySpec{}.OpenAPIModelName():           schema_pkg_apis_config_v1alpha1_ClusterSummarySpec(ref),
 		v1alpha1.ClusterSummaryStatus{}.OpenAPIModelName():         schema_pkg_apis_config_v1alpha1_ClusterSummaryStatus(ref),
 		v1alpha1.DeployedResource{}.OpenAPIModelName():             schema_pkg_apis_config_v1alpha1_DeployedResource(ref),
+		v1alpha1.Diff{}.OpenAPIModelName():                         schema_pkg_apis_config_v1alpha1_Diff(ref),
+		v1alpha1.DiffOptions{}.OpenAPIModelName():                  schema_pkg_apis_config_v1alpha1_DiffOptions(ref),
 		v1alpha1.FailedCluster{}.OpenAPIModelName():                schema_pkg_apis_config_v1alpha1_FailedCluster(ref),
 		v1alpha1.Feature{}.OpenAPIModelName():                      schema_pkg_apis_config_v1alpha1_Feature(ref),
 		v1alpha1.FeatureDeploymentInfo{}.OpenAPIModelName():        schema_pkg_apis_config_v1alpha1_FeatureDeploymentInfo(ref),
@@ -79,6 +82,7 @@ func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenA
 		v1beta1.ClusterConfiguration{}.OpenAPIModelName():          schema_pkg_apis_config_v1beta1_ClusterConfiguration(ref),
 		v1beta1.ClusterConfigurationList{}.OpenAPIModelName():      schema_pkg_apis_config_v1beta1_ClusterConfigurationList(ref),
 		v1beta1.ClusterConfigurationStatus{}.OpenAPIModelName():    schema_pkg_apis_config_v1beta1_ClusterConfigurationStatus(ref),
+		v1beta1.ClusterDiff{}.OpenAPIModelName():                   schema_pkg_apis_config_v1beta1_ClusterDiff(ref),
 		v1beta1.ClusterProfile{}.OpenAPIModelName():                schema_pkg_apis_config_v1beta1_ClusterProfile(ref),
 		v1beta1.ClusterProfileList{}.OpenAPIModelName():            schema_pkg_apis_config_v1beta1_ClusterProfileList(ref),
 		v1beta1.ClusterProfileResource{}.OpenAPIModelName():        schema_pkg_apis_config_v1beta1_ClusterProfileResource(ref),
@@ -91,6 +95,8 @@ func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenA
 		v1beta1.ClusterSummarySpec{}.OpenAPIModelName():            schema_pkg_apis_config_v1beta1_ClusterSummarySpec(ref),
 		v1beta1.ClusterSummaryStatus{}.OpenAPIModelName():          schema_pkg_apis_config_v1beta1_ClusterSummaryStatus(ref),
 		v1beta1.DeployedResource{}.OpenAPIModelName():              schema_pkg_apis_config_v1beta1_DeployedResource(ref),
+		v1beta1.Diff{}.OpenAPIModelName():                          schema_pkg_apis_config_v1beta1_Diff(ref),
+		v1beta1.DiffOptions{}.OpenAPIModelName():                   schema_pkg_apis_config_v1beta1_DiffOptions(ref),
 		v1beta1.FailedCluster{}.OpenAPIModelName():                 schema_pkg_apis_config_v1beta1_FailedCluster(ref),
 		v1beta1.Feature{}.OpenAPIModelName():                       schema_pkg_apis_config_v1beta1_Feature(ref),
 		v1beta1.FeatureDeploymentInfo{}.OpenAPIModelName():         schema_pkg_apis_config_v1beta1_FeatureDeploymentInfo(ref),
@@ -617,6 +623,91 @@ func schema_pkg_apis_config_v1alpha1_ClusterConfigurationStatus(ref common.Refer
 		},
 		Dependencies: []string{
 			v1alpha1.ClusterProfileResource{}.OpenAPIModelName(), v1alpha1.ProfileResource{}.OpenAPIModelName()},
+	}
+}
+
+func schema_pkg_apis_config_v1alpha1_ClusterDiff(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "ClusterDiff is what applying a profile now would change in one managed cluster.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"cluster": {
+						SchemaProps: spec.SchemaProps{
+							Description: "cluster is the managed cluster.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(v1.ObjectReference{}.OpenAPIModelName()),
+						},
+					},
+					"releases": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "releases are those that the profile asks for or has deployed, in the order of deployment, those that would be removed last.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(v1alpha1.ReleaseReport{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+					"resources": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "resources are the objects that the profile asks for or has deployed, those of releases included, in the order of deployment, those that would be removed last. The message of an object that would change is a unified diff, in which the values of Secrets are masked.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(v1alpha1.ResourceReport{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+					"warnings": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "warnings are what the API server of the cluster and its admission webhooks warn of.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Type:   []string{"string"},
+										Format: "",
+									},
+								},
+							},
+						},
+					},
+					"failureMessage": {
+						SchemaProps: spec.SchemaProps{
+							Description: "failureMessage says why not everything is known: a source that cannot be read, a cluster that does not answer.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"cluster"},
+			},
+		},
+		Dependencies: []string{
+			v1alpha1.ReleaseReport{}.OpenAPIModelName(), v1alpha1.ResourceReport{}.OpenAPIModelName(), v1.ObjectReference{}.OpenAPIModelName()},
 	}
 }
 
@@ -1382,6 +1473,95 @@ func schema_pkg_apis_config_v1alpha1_DeployedResource(ref common.ReferenceCallba
 		},
 		Dependencies: []string{
 			metav1.Time{}.OpenAPIModelName()},
+	}
+}
+
+func schema_pkg_apis_config_v1alpha1_Diff(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "Diff is what applying a profile now would change: subresource diff of ClusterProfiles and Profiles. It is computed when it is read, by dry runs, and changes nothing.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"metadata": {
+						SchemaProps: spec.SchemaProps{
+							Description: "metadata has the name and namespace of the profile.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(metav1.ObjectMeta{}.OpenAPIModelName()),
+						},
+					},
+					"clusters": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "clusters are those that the profile matches or has deployed something to, or the one that was asked for.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(v1alpha1.ClusterDiff{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+				},
+				Required: []string{"clusters"},
+			},
+		},
+		Dependencies: []string{
+			v1alpha1.ClusterDiff{}.OpenAPIModelName(), metav1.ObjectMeta{}.OpenAPIModelName()},
+	}
+}
+
+func schema_pkg_apis_config_v1alpha1_DiffOptions(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "DiffOptions are the query parameters of subresource diff.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"cluster": {
+						SchemaProps: spec.SchemaProps{
+							Description: "cluster limits the answer to one cluster, as in namespace/name.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+			},
+		},
 	}
 }
 
@@ -4017,6 +4197,91 @@ func schema_pkg_apis_config_v1beta1_ClusterConfigurationStatus(ref common.Refere
 	}
 }
 
+func schema_pkg_apis_config_v1beta1_ClusterDiff(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "ClusterDiff is what applying a profile now would change in one managed cluster.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"cluster": {
+						SchemaProps: spec.SchemaProps{
+							Description: "cluster is the managed cluster.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(v1.ObjectReference{}.OpenAPIModelName()),
+						},
+					},
+					"releases": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "releases are those that the profile asks for or has deployed, in the order of deployment, those that would be removed last.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(v1beta1.ReleaseReport{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+					"resources": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "resources are the objects that the profile asks for or has deployed, those of releases included, in the order of deployment, those that would be removed last. The message of an object that would change is a unified diff, in which the values of Secrets are masked.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(v1beta1.ResourceReport{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+					"warnings": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "warnings are what the API server of the cluster and its admission webhooks warn of.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Type:   []string{"string"},
+										Format: "",
+									},
+								},
+							},
+						},
+					},
+					"failureMessage": {
+						SchemaProps: spec.SchemaProps{
+							Description: "failureMessage says why not everything is known: a source that cannot be read, a cluster that does not answer.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"cluster"},
+			},
+		},
+		Dependencies: []string{
+			v1beta1.ReleaseReport{}.OpenAPIModelName(), v1beta1.ResourceReport{}.OpenAPIModelName(), v1.ObjectReference{}.OpenAPIModelName()},
+	}
+}
+
 func schema_pkg_apis_config_v1beta1_ClusterProfile(ref common.ReferenceCallback) common.OpenAPIDefinition {
 	return common.OpenAPIDefinition{
 		Schema: spec.Schema{
@@ -4779,6 +5044,95 @@ func schema_pkg_apis_config_v1beta1_DeployedResource(ref common.ReferenceCallbac
 		},
 		Dependencies: []string{
 			metav1.Time{}.OpenAPIModelName()},
+	}
+}
+
+func schema_pkg_apis_config_v1beta1_Diff(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "Diff is what applying a profile now would change: subresource diff of ClusterProfiles and Profiles. It is computed when it is read, by dry runs, and changes nothing.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"metadata": {
+						SchemaProps: spec.SchemaProps{
+							Description: "metadata has the name and namespace of the profile.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(metav1.ObjectMeta{}.OpenAPIModelName()),
+						},
+					},
+					"clusters": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "clusters are those that the profile matches or has deployed something to, or the one that was asked for.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(v1beta1.ClusterDiff{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+				},
+				Required: []string{"clusters"},
+			},
+		},
+		Dependencies: []string{
+			v1beta1.ClusterDiff{}.OpenAPIModelName(), metav1.ObjectMeta{}.OpenAPIModelName()},
+	}
+}
+
+func schema_pkg_apis_config_v1beta1_DiffOptions(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "DiffOptions are the query parameters of subresource diff.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"cluster": {
+						SchemaProps: spec.SchemaProps{
+							Description: "cluster limits the answer to one cluster, as in namespace/name.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+			},
+		},
 	}
 }
 

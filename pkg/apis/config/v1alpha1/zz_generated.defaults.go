@@ -26,6 +26,7 @@ func RegisterDefaults(scheme *runtime.Scheme) error {
 	scheme.AddTypeDefaultingFunc(&ClusterReportList{}, func(obj interface{}) { SetObjectDefaults_ClusterReportList(obj.(*ClusterReportList)) })
 	scheme.AddTypeDefaultingFunc(&ClusterSummary{}, func(obj interface{}) { SetObjectDefaults_ClusterSummary(obj.(*ClusterSummary)) })
 	scheme.AddTypeDefaultingFunc(&ClusterSummaryList{}, func(obj interface{}) { SetObjectDefaults_ClusterSummaryList(obj.(*ClusterSummaryList)) })
+	scheme.AddTypeDefaultingFunc(&Diff{}, func(obj interface{}) { SetObjectDefaults_Diff(obj.(*Diff)) })
 	scheme.AddTypeDefaultingFunc(&Profile{}, func(obj interface{}) { SetObjectDefaults_Profile(obj.(*Profile)) })
 	scheme.AddTypeDefaultingFunc(&ProfileList{}, func(obj interface{}) { SetObjectDefaults_ProfileList(obj.(*ProfileList)) })
 	return nil
@@ -289,6 +290,18 @@ func SetObjectDefaults_ClusterSummaryList(in *ClusterSummaryList) {
 	for i := range in.Items {
 		a := &in.Items[i]
 		SetObjectDefaults_ClusterSummary(a)
+	}
+}
+
+func SetObjectDefaults_Diff(in *Diff) {
+	for i := range in.Clusters {
+		a := &in.Clusters[i]
+		for j := range a.Resources {
+			b := &a.Resources[j]
+			if b.Resource.DeploymentType == "" {
+				b.Resource.DeploymentType = "Remote"
+			}
+		}
 	}
 }
 

@@ -39,6 +39,11 @@ func (in ClusterConfigurationStatus) OpenAPIModelName() string {
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
+func (in ClusterDiff) OpenAPIModelName() string {
+	return "io.muster-project.config.v1alpha1.ClusterDiff"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ClusterProfile) OpenAPIModelName() string {
 	return "io.muster-project.config.v1alpha1.ClusterProfile"
 }
@@ -96,6 +101,16 @@ func (in ClusterSummaryStatus) OpenAPIModelName() string {
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in DeployedResource) OpenAPIModelName() string {
 	return "io.muster-project.config.v1alpha1.DeployedResource"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in Diff) OpenAPIModelName() string {
+	return "io.muster-project.config.v1alpha1.Diff"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in DiffOptions) OpenAPIModelName() string {
+	return "io.muster-project.config.v1alpha1.DiffOptions"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.

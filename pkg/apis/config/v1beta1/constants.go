@@ -73,6 +73,10 @@ const (
 	// ConditionDependenciesResolved of a profile that depends on others is false if one
 	// of them does not exist, or depends on this one.
 	ConditionDependenciesResolved = "DependenciesResolved"
+	// ConditionDriftContested of a ClusterSummary whose profile undoes drift is true if
+	// somebody changes back again and again what was applied, and unknown while drift
+	// cannot be noticed.
+	ConditionDriftContested = "DriftContested"
 )
 
 // Reasons of conditions.
@@ -123,6 +127,18 @@ const (
 	ReasonClusterMissing = "ClusterMissing"
 	// ReasonResolved: everything that is named is there.
 	ReasonResolved = "Resolved"
+	// ReasonDryRun: the profile is in mode DryRun. Nothing is deployed; a ClusterReport
+	// says what would be.
+	ReasonDryRun = "DryRun"
+	// ReasonDrifted of an event: something that was deployed was changed, and was
+	// applied again.
+	ReasonDrifted = "Drifted"
+	// ReasonContested: somebody changes what was applied again and again.
+	ReasonContested = "Contested"
+	// ReasonNotContested: nobody does.
+	ReasonNotContested = "NotContested"
+	// ReasonNotWatched: the cluster does not let deployed objects be watched.
+	ReasonNotWatched = "NotWatched"
 )
 
 // IsFailure tells a reason of condition Ready that says what went wrong from one

@@ -24,10 +24,10 @@ const (
 )
 
 var (
-	syncModes = []config.SyncMode{config.SyncModeContinuous, config.SyncModeOneTime}
-	// allSyncModes are those that upstream knows; the table refuses what is not obeyed.
-	allSyncModes = append([]config.SyncMode{config.SyncModeContinuousWithDriftDetection, config.SyncModeDryRun}, syncModes...)
-	behaviors    = []config.StopMatchingBehavior{config.WithdrawPolicies, config.LeavePolicies}
+	syncModes = []config.SyncMode{
+		config.SyncModeContinuous, config.SyncModeContinuousWithDriftDetection, config.SyncModeOneTime, config.SyncModeDryRun,
+	}
+	behaviors = []config.StopMatchingBehavior{config.WithdrawPolicies, config.LeavePolicies}
 )
 
 // ValidateClusterProfile checks a profile that is being created.
@@ -79,11 +79,10 @@ func validateProfile(meta *metav1.ObjectMeta, spec *config.ProfileSpec) field.Er
 // validateProfileSpec checks the spec of a ClusterProfile, which has no namespace,
 // or of a Profile, which refers to nothing outside its own.
 func validateProfileSpec(spec *config.ProfileSpec, namespace string, path *field.Path) field.ErrorList {
-	errs := profileTable.Validate(spec, path)
-	errs = append(errs, libvalidation.ValidateSelector(spec.ClusterSelector, path.Child("clusterSelector"))...)
+	errs := libvalidation.ValidateSelector(spec.ClusterSelector, path.Child("clusterSelector"))
 	errs = append(errs, libvalidation.ValidateClusterRefs(spec.ClusterRefs, namespace, path.Child("clusterRefs"))...)
 	errs = append(errs, validateSetRefs(spec.SetRefs, path.Child("setRefs"))...)
-	errs = append(errs, oneOf(spec.SyncMode, allSyncModes, syncModes, path.Child("syncMode"))...)
+	errs = append(errs, oneOf(spec.SyncMode, syncModes, syncModes, path.Child("syncMode"))...)
 	errs = append(errs, oneOf(spec.StopMatchingBehavior, behaviors, behaviors, path.Child("stopMatchingBehavior"))...)
 	if spec.Tier < 1 {
 		errs = append(errs, field.Invalid(path.Child("tier"), spec.Tier, "has to be at least 1"))
@@ -96,6 +95,7 @@ func validateProfileSpec(spec *config.ProfileSpec, namespace string, path *field
 	errs = append(errs, validateExtra(spec, path)...)
 	errs = append(errs, validateApplying(spec, path)...)
 	errs = append(errs, validateFlow(spec, namespace, path)...)
+	errs = append(errs, validateDriftExclusions(spec.DriftExclusions, path.Child("driftExclusions"))...)
 	return append(errs, validateCharts(spec.HelmCharts, namespace, path.Child("helmCharts"))...)
 }
 

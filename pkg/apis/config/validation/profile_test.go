@@ -101,17 +101,27 @@ func TestValidateProfile(t *testing.T) {
 		"set of a bad name":  {func(p *config.Profile) { p.Spec.SetRefs = []string{"a", "b/c"} }, []string{"spec.setRefs[1]: RFC 1123"}},
 		"set named twice":    {func(p *config.Profile) { p.Spec.SetRefs = []string{"a", "b", "a"} }, []string{`spec.setRefs[2]: Duplicate value: "a"`}},
 		"too many sets":      {func(p *config.Profile) { p.Spec.SetRefs = make([]string, maxSetRefs+1) }, []string{"spec.setRefs: Too many"}},
-		"drift detection": {
-			func(p *config.Profile) { p.Spec.SyncMode = config.SyncModeContinuousWithDriftDetection },
-			[]string{`spec.syncMode: Forbidden: "ContinuousWithDriftDetection" is not supported yet, only Continuous, OneTime`},
+		"drift detection":    {func(p *config.Profile) { p.Spec.SyncMode = config.SyncModeContinuousWithDriftDetection }, nil},
+		"dry run":            {func(p *config.Profile) { p.Spec.SyncMode = config.SyncModeDryRun }, nil},
+		"drift exclusion":    {excluding("/spec/replicas", "/metadata/annotations/example.com~1a", "/spec/template/spec/containers/0/image"), nil},
+		"exclusion of nothing": {
+			func(p *config.Profile) { p.Spec.DriftExclusions = []lib.DriftExclusion{{}} },
+			[]string{"spec.driftExclusions[0].paths: Required value"},
 		},
-		"dry run": {
-			func(p *config.Profile) { p.Spec.SyncMode = config.SyncModeDryRun },
-			[]string{`spec.syncMode: Forbidden: "DryRun" is not supported yet, only Continuous, OneTime`},
+		"exclusion without a slash":   {excluding("spec.replicas"), []string{"spec.driftExclusions[0].paths[0]: is no JSON pointer"}},
+		"exclusion with a bad escape": {excluding("/a~2"), []string{"spec.driftExclusions[0].paths[0]: is no JSON pointer"}},
+		"exclusion of an object":      {excluding("/a", "/metadata"), []string{"spec.driftExclusions[0].paths[1]: names the object"}},
+		"exclusion of too much":       {excluding(make([]string, maxPaths+1)...), []string{"spec.driftExclusions[0].paths: Too many"}},
+		"too many exclusions":         {func(p *config.Profile) { p.Spec.DriftExclusions = make([]lib.DriftExclusion, maxDriftExclusions+1) }, []string{"spec.driftExclusions: Too many"}},
+		"exclusion with a bad target": {
+			func(p *config.Profile) {
+				p.Spec.DriftExclusions = []lib.DriftExclusion{{Paths: []string{"/a"}, Target: &lib.PatchSelector{Name: "["}}}
+			},
+			[]string{"spec.driftExclusions[0].target.name: is no regular expression"},
 		},
 		"unknown mode": {
 			func(p *config.Profile) { p.Spec.SyncMode = "Sometimes" },
-			[]string{`spec.syncMode: Unsupported value: "Sometimes": supported values: "Continuous", "OneTime"`},
+			[]string{`spec.syncMode: Unsupported value: "Sometimes": supported values: "Continuous", "ContinuousWithDriftDetection"`},
 		},
 		"unknown behavior": {
 			func(p *config.Profile) { p.Spec.StopMatchingBehavior = "Forget" },
@@ -272,4 +282,9 @@ func TestWarnings(t *testing.T) {
 			}
 		})
 	}
+}
+
+// excluding is a change that leaves fields to others.
+func excluding(paths ...string) func(*config.Profile) {
+	return func(p *config.Profile) { p.Spec.DriftExclusions = []lib.DriftExclusion{{Paths: paths}} }
 }

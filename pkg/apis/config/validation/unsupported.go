@@ -19,19 +19,6 @@ var profileMetaTable = unsupported.Table[metav1.ObjectMeta]{
 	libvalidation.LabelRefused(v1beta1.LabelAdminName, "name the tenant with the labels projectsveltos.io/serviceaccount-name and /serviceaccount-namespace"),
 }
 
-var profileTable = unsupported.Table[config.ProfileSpec]{
-	{
-		Path: "syncMode", Reason: "drift is neither undone nor reported, and there is no trial run",
-		Supported: []string{string(config.SyncModeContinuous), string(config.SyncModeOneTime)},
-		Refused:   []string{string(config.SyncModeContinuousWithDriftDetection), string(config.SyncModeDryRun)},
-		Value:     func(s *config.ProfileSpec) any { return s.SyncMode },
-	},
-	{
-		Path: "driftExclusions", Reason: "drift is not looked for",
-		Value: func(s *config.ProfileSpec) any { return s.DriftExclusions },
-	},
-}
-
 var chartTable = unsupported.Table[config.HelmChart]{
 	{
 		Path: "signatureVerification.provider", Reason: keylessReason,
@@ -74,7 +61,6 @@ func Rows() []unsupported.Row {
 	return slices.Concat(
 		profileMetaTable.Rows(kinds, "metadata"),
 		libvalidation.ClusterRefRows(kinds, "spec.clusterRefs[]"),
-		profileTable.Rows(kinds, "spec"),
 		chartTable.Rows(kinds, "spec.helmCharts[]"),
 	)
 }

@@ -24,6 +24,7 @@ var obeyed = map[string][]string{
 	"ClusterProfile": {
 		"spec.clusterSelector", "spec.clusterRefs[].namespace", "spec.clusterRefs[].name", "spec.setRefs", "spec.tier", "spec.stopMatchingBehavior",
 		"spec.reloader", "spec.dependsOn", "spec.maxUpdate", "spec.validateHealths", "spec.preDeployChecks", "spec.preDeleteChecks", "spec.postDeleteChecks",
+		"spec.syncMode", "spec.driftExclusions",
 		"spec.policyRefs[].namespace", "spec.policyRefs[].name", "spec.policyRefs[].optional", "spec.policyRefs[].skipNamespaceCreation",
 		"spec.kustomizationRefs[].namespace", "spec.kustomizationRefs[].name", "spec.kustomizationRefs[].path", "spec.kustomizationRefs[].components",
 		"spec.kustomizationRefs[].targetNamespace", "spec.kustomizationRefs[].optional", "spec.kustomizationRefs[].skipNamespaceCreation",

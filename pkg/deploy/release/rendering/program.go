@@ -34,10 +34,10 @@ func run(input [][]byte) []byte {
 	}
 	var answer workerAnswer
 	var request workerRequest
-	if len(input) != 2 || dec.Unmarshal(input[0], &request) != nil {
+	if len(input) < 2 || dec.Unmarshal(input[0], &request) != nil {
 		answer.Error = "the worker was asked for something else"
 	} else {
-		answer = request.render(input[1])
+		answer = request.render(input[1:])
 	}
 	output, err := enc.Marshal(answer)
 	if err != nil {
@@ -46,7 +46,7 @@ func run(input [][]byte) []byte {
 	return output
 }
 
-func (q *workerRequest) render(archive []byte) (answer workerAnswer) {
+func (q *workerRequest) render(archives [][]byte) (answer workerAnswer) {
 	defer func() {
 		if reason := recover(); reason != nil {
 			answer.Error = fmt.Sprintf("rendering template failed: %v", reason)
@@ -56,7 +56,7 @@ func (q *workerRequest) render(archive []byte) (answer workerAnswer) {
 	// Helm logs what it does not like in a chart; the standard error of a worker is for
 	// its death.
 	log.SetOutput(io.Discard)
-	files, known, missing, err := q.files(archive)
+	files, known, missing, err := q.files(archives)
 	answer = workerAnswer{Files: files, Facts: known, Missing: missing}
 	if err != nil {
 		answer.Error = err.Error()
@@ -74,10 +74,10 @@ func shorten(message string) string {
 }
 
 // files renders as an installation by Helm does.
-func (q *workerRequest) files(archive []byte) (map[string]string, facts, []Query, error) {
-	parsed, err := loader.LoadArchive(bytes.NewReader(archive))
+func (q *workerRequest) files(archives [][]byte) (map[string]string, facts, []Query, error) {
+	parsed, err := load(archives)
 	if err != nil {
-		return nil, facts{}, nil, fmt.Errorf("not a chart archive: %w", err)
+		return nil, facts{}, nil, err
 	}
 	values := q.Values
 	if values == nil {
@@ -104,6 +104,23 @@ func (q *workerRequest) files(archive []byte) (map[string]string, facts, []Query
 	files, err := engine.RenderWithClientProvider(parsed, given, cluster)
 	known.Own = known.Own || cluster.asked
 	return files, known, cluster.missing, err
+}
+
+// load reads a chart, and those that it depends on and does not hold.
+func load(archives [][]byte) (*chart.Chart, error) {
+	var whole *chart.Chart
+	for _, archive := range archives {
+		parsed, err := loader.LoadArchive(bytes.NewReader(archive))
+		if err != nil {
+			return nil, fmt.Errorf("not a chart archive: %w", err)
+		}
+		if whole == nil {
+			whole = parsed
+		} else {
+			whole.AddDependency(parsed)
+		}
+	}
+	return whole, nil
 }
 
 func (c Capabilities) helm() *chartutil.Capabilities {

@@ -49,6 +49,8 @@ type Request struct {
 	// Archive is the chart, and Digest its digest: equal digests, equal archives.
 	Archive []byte
 	Digest  string
+	// Dependencies are archives of charts that are not in Archive; Digest is of them too.
+	Dependencies [][]byte
 	// Values override the chart's own.
 	Values map[string]any
 	// Release is what templates see of the release.

@@ -16,7 +16,8 @@ import (
 // programName is the name of the Program.
 const programName = "chart"
 
-// workerRequest is the first part of what the program is given; the archive is the second.
+// workerRequest is the first part of what the program is given; the archive is the second,
+// and those of its dependencies follow.
 // It travels as CBOR, which carries text that is not UTF-8 and tells whole numbers from
 // others.
 type workerRequest struct {
@@ -72,7 +73,7 @@ func (q Request) work(ctx context.Context, workers Workers, known []found) (*wor
 	if err != nil {
 		return nil, fmt.Errorf("encoding what a chart is rendered with: %w", err)
 	}
-	output, err := workers.Work(ctx, script.Work{Program: programName, Name: "the chart's templates", Input: [][]byte{head, q.Archive}})
+	output, err := workers.Work(ctx, script.Work{Program: programName, Name: "the chart's templates", Input: append([][]byte{head, q.Archive}, q.Dependencies...)})
 	if err != nil {
 		return nil, err
 	}

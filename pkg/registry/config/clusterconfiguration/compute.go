@@ -127,6 +127,8 @@ func resourcesOf(r *inventory.Record, feature lib.FeatureID) []config.DeployedRe
 			Name:            object.Name,
 			LastAppliedTime: object.LastAppliedTime.DeepCopy(),
 			DeploymentType:  deployed.Type(r),
+
+			IgnoreForConfigurationDrift: object.IgnoreDrift,
 		})
 	}
 	return resources

@@ -46,6 +46,8 @@ func addKnownTypes(scheme *runtime.Scheme) error {
 		&ClusterReportList{},
 		&Addon{},
 		&AddonList{},
+		&ProfileHistory{},
+		&ProfileHistoryOptions{},
 	)
 	return nil
 }

@@ -49,6 +49,8 @@ func addKnownTypes(scheme *runtime.Scheme) error {
 		&ClusterReportList{},
 		&Addon{},
 		&AddonList{},
+		&ProfileHistory{},
+		&ProfileHistoryOptions{},
 	)
 	metav1.AddToGroupVersion(scheme, SchemeGroupVersion)
 	return nil

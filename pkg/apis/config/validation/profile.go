@@ -70,6 +70,7 @@ func ValidateProfileStatusUpdate(profile, old *config.Profile) field.ErrorList {
 
 func validateProfile(meta *metav1.ObjectMeta, spec *config.ProfileSpec) field.ErrorList {
 	errs := profileMetaTable.Validate(meta, field.NewPath("metadata"))
+	errs = append(errs, validateContentsOf(meta)...)
 	return append(errs, validateProfileSpec(spec, meta.Namespace, field.NewPath("spec"))...)
 }
 

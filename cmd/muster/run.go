@@ -100,11 +100,13 @@ func (p *process) assemble(ctx context.Context, o options.CompletedOptions, host
 	if err != nil {
 		return err
 	}
+	specs := shown.New(revision.NewStore(s.records))
 	server, err := (&apiserver.Config{GenericConfig: config, ExtraConfig: apiserver.ExtraConfig{
 		Selections:      s.feed,
 		SelectionsReady: s.feed.ReadyCheck(),
 		Storage:         p.storage,
-		Revisions:       shown.New(revision.NewStore(s.records)),
+		Revisions:       specs,
+		Histories:       newHistories(s.records, specs, host.client),
 		Inventories:     s.inventories,
 		Gatherers:       []prometheus.Gatherer{ctrlmetrics.Registry, prometheus.DefaultGatherer},
 	}}).Complete().New()
@@ -180,6 +182,7 @@ func (p *process) prepareTerms(o options.CompletedOptions, host *host, s *shared
 		Renderer:     &render.Renderer{Templates: s.scripts},
 		Scripts:      s.scripts,
 		Mirror:       o.Mirrors.Resolve,
+		HistoryLimit: o.RevisionHistoryLimit,
 		Elected:      o.Elected,
 	}
 	runner := term.NewRunner(term.RunnerOptions{

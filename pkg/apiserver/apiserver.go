@@ -26,6 +26,7 @@ import (
 	"github.com/muster-project/muster/pkg/apiserver/scheme"
 	"github.com/muster-project/muster/pkg/apiserver/trust"
 	"github.com/muster-project/muster/pkg/generated/openapi"
+	"github.com/muster-project/muster/pkg/registry/config/clusterprofile"
 	"github.com/muster-project/muster/pkg/registry/config/clustersummary"
 	"github.com/muster-project/muster/pkg/registry/config/deployed"
 	"github.com/muster-project/muster/pkg/registry/lib/clusterset"
@@ -42,6 +43,8 @@ type ExtraConfig struct {
 	Storage trust.Storage
 	// Revisions are the specs of profiles, shown in ClusterSummaries.
 	Revisions clustersummary.Revisions
+	// Histories are what profiles have been.
+	Histories clusterprofile.Histories
 	// Inventories are what views of deployed content are computed from.
 	Inventories deployed.Inventories
 	// Gatherers are further registries whose metrics are served.

@@ -10,6 +10,7 @@ import (
 	genericapiserver "k8s.io/apiserver/pkg/server"
 
 	configapi "github.com/muster-project/muster/pkg/apis/config"
+	"github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	"github.com/muster-project/muster/pkg/apis/lib"
 	"github.com/muster-project/muster/pkg/apiserver/scheme"
 	"github.com/muster-project/muster/pkg/registry/config/addon"
@@ -93,7 +94,12 @@ func (c CompletedConfig) configStorage(getter generic.RESTOptionsGetter) (map[st
 	if err != nil {
 		return nil, err
 	}
+	historyOf := func(kind, resource string, namespaced bool) rest.Storage {
+		return clusterprofile.NewHistoryREST(kind, configapi.Resource(resource), namespaced, c.ExtraConfig.Histories)
+	}
 	return map[string]rest.Storage{
+		"clusterprofiles/history": historyOf(v1beta1.KindClusterProfile, "clusterprofiles", false),
+		"profiles/history":        historyOf(v1beta1.KindProfile, "profiles", true),
 		"clusterprofiles":         clusterProfiles,
 		"clusterprofiles/status":  clusterProfileStatus,
 		"profiles":                profiles,

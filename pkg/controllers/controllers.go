@@ -77,6 +77,8 @@ type Dependencies struct {
 	// Mirror maps the URL of a chart repository to the one to fetch from.
 	Mirror func(string) string
 	Prober fleet.ProberOptions
+	// HistoryLimit is how many entries the history of a profile has, 10 if zero.
+	HistoryLimit int
 	// Elected says that there are other replicas, whose writes may have come
 	// late.
 	Elected bool

@@ -24,6 +24,7 @@ import (
 	"github.com/muster-project/muster/pkg/controllers/term"
 	"github.com/muster-project/muster/pkg/controllers/trigger"
 	"github.com/muster-project/muster/pkg/deploy"
+	"github.com/muster-project/muster/pkg/deploy/history"
 	"github.com/muster-project/muster/pkg/deploy/inventory"
 	"github.com/muster-project/muster/pkg/deploy/release"
 	"github.com/muster-project/muster/pkg/deploy/revision"
@@ -44,6 +45,7 @@ type parts struct {
 	// revisions remembers what it has written or read: a store of this term's own,
 	// because in another replica's term any of it may have been deleted.
 	revisions *revision.Store
+	history   *history.Store
 	workers   *fleet.Workers
 	prober    *fleet.Prober
 
@@ -59,6 +61,7 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 		epoch:        t.Epoch,
 		setChanges:   trigger.New[selection.SetKey](),
 		revisions:    revision.NewStore(d.Records),
+		history:      history.NewStore(d.Records, d.HistoryLimit),
 		workers:      fleet.NewWorkers(fleet.WorkersOptions{}),
 	}
 	connections, err := p.newConnections(ctx, t, mgr, host)
@@ -85,7 +88,7 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 	}
 	p.profiles = &profile.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Members: d.Index, WaitCurrent: d.WaitCurrent,
-		Revisions: p.revisions, Events: recorder, Now: time.Now,
+		Revisions: p.revisions, History: p.history, Events: recorder, Now: time.Now,
 	}
 	p.summaries = p.newSummaries(mgr, host, connections, recorder)
 	return p, nil
@@ -119,7 +122,7 @@ func (p *parts) newSummaries(mgr manager.Manager, host cluster.Cluster, connecti
 			Charts:      release.NewManager(release.Options{Mirror: p.Mirror}),
 			OwnerExists: p.ownerExists(mgr),
 		}),
-		Revisions: p.revisions, Renderer: p.Renderer,
+		Revisions: p.revisions, History: p.history, Renderer: p.Renderer,
 		Kustomizations: kustomize.NewBuilder(render.CheckYAML),
 		Fetcher:        remote.NewFetcher(remote.Options{Mirror: p.Mirror}),
 		Strays:         p.Elected,
@@ -138,6 +141,7 @@ func (p *parts) setup(ctx context.Context, mgr manager.Manager, host cluster.Clu
 		mgr.Add(manager.RunnableFunc(p.workers.Run)),
 		mgr.Add(manager.RunnableFunc(p.prober.Run)),
 		mgr.Add(manager.RunnableFunc(p.sweep)),
+		mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return p.sweepHistory(ctx, mgr.GetAPIReader()) })),
 	); err != nil {
 		return fmt.Errorf("setting up the controllers: %w", err)
 	}

@@ -28,6 +28,7 @@ import (
 	"github.com/muster-project/muster/pkg/apiserver/scheme"
 	"github.com/muster-project/muster/pkg/apiserver/serving"
 	"github.com/muster-project/muster/pkg/controllers/reach"
+	"github.com/muster-project/muster/pkg/deploy/history"
 	"github.com/muster-project/muster/pkg/render"
 	"github.com/muster-project/muster/pkg/storage/etcd"
 	"github.com/muster-project/muster/pkg/storage/records"
@@ -60,6 +61,8 @@ type Options struct {
 	SourceNamespaces []string
 	// ChartMirrors are "from=to" URLs.
 	ChartMirrors []string
+	// RevisionHistoryLimit is how many revisions of each profile are kept.
+	RevisionHistoryLimit int
 	// Election decides which replica leads.
 	Election Election
 }
@@ -75,6 +78,8 @@ func New() *Options {
 		Namespace:    "projectsveltos",
 		ServiceName:  "muster",
 		Election:     newElection(),
+
+		RevisionHistoryLimit: history.DefaultLimit,
 	}
 	o.Recommended.Etcd.StorageConfig.EncodeVersioner = scheme.StorageVersions
 	o.Recommended.SecureServing.BindPort = defaultPort
@@ -120,6 +125,8 @@ func (o *Options) addOwnFlags(fs *pflag.FlagSet) {
 			"Clusters and sources in others are out of reach. Without it all are read, which takes the right to do so.")
 	fs.StringArrayVar(&o.ChartMirrors, "chart-mirror", o.ChartMirrors,
 		"Fetch charts, archives and artifacts from another place: from=to, two URLs, where everything below the first is found below the second. May be given more than once.")
+	fs.IntVar(&o.RevisionHistoryLimit, "revision-history-limit", o.RevisionHistoryLimit,
+		"How many revisions of each profile are kept in its history, 1 to 1000. Those that clusters still have are kept beside them.")
 }
 
 // adjustFlags corrects what the generic server says about flags that mean less
@@ -215,6 +222,9 @@ func (c *completedOptions) validateOwn() []error {
 	}
 	if c.Recommended.SecureServing.ServerCert.CertDirectory != "" {
 		errs = append(errs, errors.New("--cert-dir is not used: Muster keeps its certificate in a Secret of the host; give your own with --tls-cert-file and --tls-private-key-file"))
+	}
+	if c.RevisionHistoryLimit < 1 || c.RevisionHistoryLimit > 1000 {
+		errs = append(errs, fmt.Errorf("--revision-history-limit %d: must be from 1 to 1000", c.RevisionHistoryLimit))
 	}
 	for _, named := range []struct{ flag, value string }{
 		{"namespace", c.Namespace}, {"service-name", c.ServiceName}, {"installation", c.Installation},

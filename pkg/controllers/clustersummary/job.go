@@ -130,11 +130,13 @@ func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, summar
 		host: r.Host, renderer: r.Renderer, kustomizations: r.Kustomizations, fetcher: r.Fetcher, now: r.Now, data: data, namespace: cluster.Namespace, tenant: owner.Namespace,
 		reads: func(s sourceRef) { r.memory.reads(name, s) },
 	}
+	b.observed = r.observe(revision)
 	owner.Tier = revision.Spec.Tier
 	request := b.request(ctx, owner, summary.Name, revision.Name, revision.Spec)
 	o.refresh = b.due
-	request.Era = r.Era
+	request.Era, request.Rollback = r.Era, revision.Pinned != nil
 	o.result = r.Deployer.Deploy(ctx, target, request)
+	r.record(ctx, target.Ref, owner, revision, b.observed, o.result)
 	r.wake(ctx, target.Ref, o.result.Requeue)
 	return nil
 }

@@ -36,6 +36,8 @@ type requestBuilder struct {
 	fetcher *remote.Fetcher
 	due     time.Time
 	now     func() time.Time
+	// observed notes what is read, for the history.
+	observed *observation
 	// reads is told of each source before it is read.
 	reads func(sourceRef)
 	// data is what templates see.

@@ -136,6 +136,10 @@ func (b *requestBuilder) mayRead(namespace string) error {
 func (b *requestBuilder) read(ctx context.Context, kind string, name types.NamespacedName) (render.Source, error) {
 	b.reads(sourceRef{kind: kind, NamespacedName: name})
 	out := render.Source{Kind: kind, Namespace: name.Namespace, Name: name.Name}
+	if restored, err := b.restoreObject(ctx, &out); restored {
+		return out, err
+	}
+	began := b.observed.began()
 	switch kind {
 	case configv1beta1.SourceKindConfigMap:
 		object := &corev1.ConfigMap{}
@@ -159,7 +163,7 @@ func (b *requestBuilder) read(ctx context.Context, kind string, name types.Names
 	default:
 		return out, fmt.Errorf("kind %q is not supported yet", kind)
 	}
-	return out, nil
+	return out, b.noteObject(out, began)
 }
 
 func sourceError(kind string, name types.NamespacedName, err error) error {

@@ -125,6 +125,9 @@ type Request struct {
 	// conflict. Nothing is pruned in either case.
 	ContinueOnError    bool
 	ContinueOnConflict bool
+	// Rollback says that the owner may have asked for the same before. It is of no
+	// matter to objects; for releases see release.Release.
+	Rollback bool
 	// Reapply applies also what has not changed since it was applied.
 	Reapply bool
 	// Era does so too where it is not the one that the owner was deployed in: the

@@ -149,6 +149,7 @@ func (p *pass) deployRelease(ctx context.Context, s releaseStep) (changed bool, 
 	out, err := p.deployer.options.Charts.Deploy(ctx, p.cluster.forRelease(), release.Release{
 		Namespace: s.chart.Namespace, Name: s.chart.Name, Chart: chart, Values: s.chart.Values, Sensitive: s.chart.Sensitive,
 		PostRender: s.chart.PostRender, PostRenderHash: s.chart.PostRenderHash,
+		Rollback: p.request.Rollback,
 	})
 	if err != nil {
 		return false, fmt.Errorf("deploying %s to %s: %w", s.key, p.cluster.Ref, err)

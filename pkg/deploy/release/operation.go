@@ -29,6 +29,8 @@ type operation struct {
 	// deleteErrors returns why deletions failed so far; Helm does not say.
 	deleteErrors func() []error
 	remains      remains
+	// former is the revision that a rollback goes back to, 0 if there is none.
+	former int
 }
 
 // beginFunc begins an operation in the namespace of a release. Tests give one
@@ -110,6 +112,7 @@ func (m *Manager) deploy(ctx context.Context, cluster Cluster, release Release) 
 		ValuesHash: hash,
 	}
 	do, abandon := decide(history, target{release.Chart.Name, release.Chart.Version, hash, release.PostRenderHash})
+	op.former = formerRevision(release, history, target{release.Chart.Name, release.Chart.Version, hash, release.PostRenderHash})
 	if do == stepNone {
 		outcome.Action, outcome.Revision = Unchanged, history[len(history)-1].Version
 		return outcome, op.settle(history, m.options.MaxHistory)
@@ -138,7 +141,7 @@ func (m *Manager) perform(ctx context.Context, op *operation, do step, history [
 		deployed, err = m.install(op, release, parsed)
 	case stepUpgrade:
 		result = Upgraded
-		deployed, err = m.upgrade(op, release, parsed)
+		deployed, err = m.change(op, release, parsed)
 	}
 	switch {
 	case ctx.Err() != nil:

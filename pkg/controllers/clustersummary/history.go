@@ -51,6 +51,15 @@ func (o *observation) began() time.Time {
 	return o.now()
 }
 
+// has reports whether the revision has pinned a source.
+func (o *observation) has(kind, namespace, name string) bool {
+	if o == nil {
+		return false
+	}
+	_, pinned := o.pinned.Pin(kind, namespace, name)
+	return pinned
+}
+
 // restore returns what the revision has pinned of a source, and whether it has. What
 // a Secret held is not kept: it is read, and note compares.
 func (o *observation) restore(ctx context.Context, kind, namespace, name string) (history.Content, bool, error) {
@@ -101,18 +110,23 @@ func contentOf(source render.Source) history.Content {
 	return history.Content{Type: source.Type, Annotations: history.Meaningful(source.Annotations), Data: source.Data}
 }
 
-// restoreObject is restore for a ConfigMap.
-func (b *requestBuilder) restoreObject(ctx context.Context, source *render.Source) (bool, error) {
-	content, restored, err := b.observed.restore(ctx, source.Kind, source.Namespace, source.Name)
+// observedObject reads a ConfigMap or Secret that is deployed from, or gives what the
+// revision has pinned of it. Credentials are read without it: they are no content, and
+// may change without what is fetched with them doing so.
+func (b *requestBuilder) observedObject(ctx context.Context, kind string, name types.NamespacedName) (render.Source, error) {
+	content, restored, err := b.observed.restore(ctx, kind, name.Namespace, name.Name)
 	if restored {
-		source.Type, source.Annotations, source.Data = content.Type, content.Annotations, content.Data
+		return render.Source{
+			Kind: kind, Namespace: name.Namespace, Name: name.Name,
+			Type: content.Type, Annotations: content.Annotations, Data: content.Data,
+		}, err
 	}
-	return restored, err
-}
-
-// noteObject is note for a ConfigMap or a Secret.
-func (b *requestBuilder) noteObject(source render.Source, read time.Time) error {
-	return b.observed.note(source.Kind, source.Namespace, source.Name, contentOf(source), read)
+	began := b.observed.began()
+	source, err := b.read(ctx, kind, name)
+	if err != nil {
+		return source, err
+	}
+	return source, b.observed.note(kind, name.Namespace, name.Name, contentOf(source), began)
 }
 
 // fetchURL fetches a URL, or gives what the revision has pinned of it. What is

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
+	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
 	"github.com/muster-project/muster/pkg/controllers/clusterref"
 	"github.com/muster-project/muster/pkg/deploy"
 	"github.com/muster-project/muster/pkg/deploy/history"
@@ -44,7 +45,11 @@ func newRecorded(t *testing.T) *recorded {
 	r.keepSecret("closed-1")
 	r.spec.PolicyRefs = []configv1beta1.PolicyRef{
 		{Kind: "ConfigMap", Namespace: "apps", Name: "open"}, {Kind: "Secret", Namespace: "apps", Name: "closed"},
-		{RemoteURL: &configv1beta1.RemoteURL{URL: r.url, PlainHTTP: true}},
+		{RemoteURL: &configv1beta1.RemoteURL{URL: r.url, PlainHTTP: true, SecretRef: &libv1beta1.SecretReference{Namespace: "apps", Name: "token"}}},
+	}
+	r.host["Secret/apps/token"] = &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "apps", Name: "token"},
+		Type:       "addons.projectsveltos.io/cluster-profile", Data: map[string][]byte{"token": []byte("t")},
 	}
 	r.Fetcher = remote.NewFetcher(remote.Options{Mirror: func(string) string { return server.URL + "/all.yaml" }})
 	return r
@@ -109,6 +114,8 @@ func TestARollbackDeploysFormerContents(t *testing.T) {
 		t.Fatalf("pinned are %v", pins.Pins)
 	}
 	delete(r.host, "ConfigMap/apps/open")
+	// Credentials are not needed for what is kept.
+	delete(r.host, "Secret/apps/token")
 	r.served = "not: [YAML"
 	if got, err := r.deploy(pins); err != nil || got != "open-1 closed-1 served-1" {
 		t.Errorf("rolled back to %q, %v", got, err)

@@ -52,7 +52,7 @@ func (b *requestBuilder) remote(ctx context.Context, from configv1beta1.RemoteUR
 	if from.Interval != nil {
 		source.Interval = from.Interval.Duration
 	}
-	if from.SecretRef != nil {
+	if from.SecretRef != nil && !b.observed.has(kindURL, "", remote.RedactURL(from.URL)) {
 		var err error
 		if source.Credentials, err = b.credentials(ctx, *from.SecretRef); err != nil {
 			return nil, fmt.Errorf("remoteURL.secretRef: %w", err)

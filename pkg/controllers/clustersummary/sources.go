@@ -96,7 +96,7 @@ func (b *requestBuilder) fetch(ctx context.Context, ref reference) (*render.Sour
 	if err != nil {
 		return nil, err
 	}
-	content, err := b.read(ctx, ref.kind, name)
+	content, err := b.observedObject(ctx, ref.kind, name)
 	if ref.optional && apierrors.IsNotFound(err) {
 		return nil, nil
 	}
@@ -136,10 +136,6 @@ func (b *requestBuilder) mayRead(namespace string) error {
 func (b *requestBuilder) read(ctx context.Context, kind string, name types.NamespacedName) (render.Source, error) {
 	b.reads(sourceRef{kind: kind, NamespacedName: name})
 	out := render.Source{Kind: kind, Namespace: name.Namespace, Name: name.Name}
-	if restored, err := b.restoreObject(ctx, &out); restored {
-		return out, err
-	}
-	began := b.observed.began()
 	switch kind {
 	case configv1beta1.SourceKindConfigMap:
 		object := &corev1.ConfigMap{}
@@ -163,7 +159,7 @@ func (b *requestBuilder) read(ctx context.Context, kind string, name types.Names
 	default:
 		return out, fmt.Errorf("kind %q is not supported yet", kind)
 	}
-	return out, b.noteObject(out, began)
+	return out, nil
 }
 
 func sourceError(kind string, name types.NamespacedName, err error) error {

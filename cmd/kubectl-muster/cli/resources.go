@@ -16,6 +16,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
+	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
 )
 
 // resourceQuery is what "show resources" is asked for.
@@ -100,7 +101,8 @@ func resourcesOf(configurations []configv1beta1.ClusterConfiguration) []resource
 	out := []resource{}
 	for i := range configurations {
 		c := &configurations[i]
-		cluster := c.Namespace + "/" + c.Name
+		// Its name begins with the cluster's type.
+		cluster := c.Namespace + "/" + c.Labels[libv1beta1.LabelClusterName]
 		for _, p := range c.Status.ClusterProfileResources {
 			out = appendResources(out, cluster, configv1beta1.KindClusterProfile+"/"+p.ClusterProfileName, p.Features)
 		}

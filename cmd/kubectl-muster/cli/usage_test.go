@@ -84,3 +84,28 @@ func TestUsageGathersClusters(t *testing.T) {
 		}
 	}
 }
+
+func TestResourcesAreThoseOfTheConfigurations(t *testing.T) {
+	configuration := func(cluster string) configv1beta1.ClusterConfiguration {
+		out := configv1beta1.ClusterConfiguration{ObjectMeta: metav1.ObjectMeta{
+			Namespace: "civo", Name: "sveltos--" + cluster, Labels: map[string]string{libv1beta1.LabelClusterName: cluster},
+		}}
+		feature := func(kind string) []configv1beta1.Feature {
+			return []configv1beta1.Feature{{Resources: []configv1beta1.DeployedResource{{Group: "apps", Version: "v1", Kind: kind, Namespace: "web", Name: "web"}}}}
+		}
+		out.Status.ClusterProfileResources = []configv1beta1.ClusterProfileResource{{ClusterProfileName: "web", Features: feature("StatefulSet")}}
+		out.Status.ProfileResources = []configv1beta1.ProfileResource{{ProfileName: "web", Features: feature("Deployment")}}
+		return out
+	}
+	var got []string
+	for _, r := range resourcesOf([]configv1beta1.ClusterConfiguration{configuration("two"), configuration("one")}) {
+		got = append(got, strings.Join([]string{r.Cluster, r.Group, r.Version, r.Kind, r.Namespace, r.Name, r.Message}, " "))
+	}
+	want := []string{
+		"civo/one apps v1 Deployment web web deployed by Profile/web", "civo/one apps v1 StatefulSet web web deployed by ClusterProfile/web",
+		"civo/two apps v1 Deployment web web deployed by Profile/web", "civo/two apps v1 StatefulSet web web deployed by ClusterProfile/web",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("deployed are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}

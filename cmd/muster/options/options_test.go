@@ -215,6 +215,7 @@ func TestWhatCannotBeObeyedIsRefused(t *testing.T) {
 		"an empty source namespace": {args: []string{"--source-namespaces=a,,b"}, want: "--source-namespaces"},
 		"a service":                 {args: []string{"--service-name="}, want: "--service-name"},
 		"an installation":           {args: []string{"--installation=a/b"}, want: "--installation"},
+		"a history":                 {args: []string{"--revision-history-limit=0"}, want: "--revision-history-limit 0"},
 		"a mirror":                  {args: []string{"--chart-mirror=x"}, want: "--chart-mirror"},
 		"a generic flag":            {args: []string{"--shutdown-delay-duration=-1s"}, want: "shutdown-delay-duration"},
 		"no election":               {args: []string{"--etcd-servers=https://a:2379", "--leader-elect=false"}, want: "--leader-elect=false"},

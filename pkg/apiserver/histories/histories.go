@@ -172,9 +172,8 @@ func (h *Histories) changed(ctx context.Context, profile *history.Profile, sourc
 	if err != nil {
 		return "", fmt.Errorf("reading Secret %s/%s: %w", source.Namespace, source.Name, err)
 	}
-	digest, err := profile.SecretHash(content)
-	if err == nil && digest != source.Digest {
+	if profile.SecretHash(content) != source.Digest {
 		return "has changed", nil
 	}
-	return "", err
+	return "", nil
 }

@@ -91,11 +91,10 @@ func (o *observation) note(kind, namespace, name string, content history.Content
 	if !pinned || kind != configv1beta1.SourceKindSecret {
 		return nil
 	}
-	digest, err := (&history.Profile{Salt: o.pinned.Salt}).SecretHash(content)
-	if err == nil && digest != pin.Digest {
-		err = o.refused(kind, namespace, name, "has changed")
+	if (&history.Profile{Salt: o.pinned.Salt}).SecretHash(content) != pin.Digest {
+		return o.refused(kind, namespace, name, "has changed")
 	}
-	return err
+	return nil
 }
 
 // refused says why the contents of a revision cannot be deployed, and how it ends.

@@ -18,18 +18,14 @@ type identified struct {
 
 // identify digests what was read. A source that was read twice counts once, as it
 // was read last.
-func (s *Store) identify(p *Profile, observed []Observed) ([]identified, error) {
+func identify(p *Profile, observed []Observed) []identified {
 	byKey := map[Key]identified{}
 	for _, o := range observed {
 		key := []byte(nil)
 		if isSecret(o.Kind) {
 			key = p.Salt
 		}
-		digest, err := hash(key, o.Content)
-		if err != nil {
-			return nil, err
-		}
-		source := Source{Kind: o.Kind, Namespace: o.Namespace, Name: o.Name, Digest: digest, Unkept: size(o.Content) > maxContent}
+		source := Source{Kind: o.Kind, Namespace: o.Namespace, Name: o.Name, Digest: digest(key, o.Content), Unkept: size(o.Content) > maxContent}
 		byKey[o.Key] = identified{Source: source, content: o.Content, read: o.Read}
 	}
 	out := make([]identified, 0, len(byKey))
@@ -37,7 +33,7 @@ func (s *Store) identify(p *Profile, observed []Observed) ([]identified, error) 
 		out = append(out, i)
 	}
 	slices.SortFunc(out, func(a, b identified) int { return strings.Compare(a.Key().String(), b.Key().String()) })
-	return out, nil
+	return out
 }
 
 func size(content Content) int {

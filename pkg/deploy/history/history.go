@@ -20,6 +20,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -140,7 +143,7 @@ func (p *Profile) Entry(number int64) (Entry, bool) {
 }
 
 // SecretHash is the hash of a Secret's content under the profile's salt.
-func (p *Profile) SecretHash(content Content) (string, error) { return hash(p.Salt, content) }
+func (p *Profile) SecretHash(content Content) string { return digest(p.Salt, content) }
 
 // Deployment is how an entry fared on a cluster.
 type Deployment struct {
@@ -196,19 +199,35 @@ func Meaningful(annotations map[string]string) map[string]string {
 	return out
 }
 
-// hash is SHA-256 of the content's canonical form, keyed if there is a key.
-func hash(key []byte, content Content) (string, error) {
-	encoded, err := json.Marshal(content)
-	if err != nil {
-		return "", fmt.Errorf("encoding a content: %w", err)
+// digest is SHA-256 of what is in a content, keyed if there is a key. What a URL
+// serves has been digested by who fetched it, and may be large: that counts for it.
+func digest(key []byte, content Content) string {
+	sum := sha256.New()
+	if key != nil {
+		sum = hmac.New(sha256.New, key)
 	}
-	if key == nil {
-		sum := sha256.Sum256(encoded)
-		return hex.EncodeToString(sum[:]), nil
+	// Each part with its length before it, or two parts could pass for others.
+	write := func(parts ...[]byte) {
+		for _, part := range parts {
+			_, _ = fmt.Fprintf(sum, "%d:", len(part)) // a hash takes everything
+			_, _ = sum.Write(part)
+		}
 	}
-	mac := hmac.New(sha256.New, key)
-	_, _ = mac.Write(encoded)
-	return hex.EncodeToString(mac.Sum(nil)), nil
+	write([]byte(content.Type), []byte(content.Origin))
+	write([]byte(strconv.Itoa(len(content.Annotations))))
+	for _, name := range slices.Sorted(maps.Keys(content.Annotations)) {
+		write([]byte(name), []byte(content.Annotations[name]))
+	}
+	write([]byte(strconv.Itoa(len(content.Data))))
+	for _, name := range slices.Sorted(maps.Keys(content.Data)) {
+		write([]byte(name), content.Data[name])
+	}
+	if content.Origin == "" {
+		for _, blob := range content.Blobs {
+			write([]byte(blob.Name), blob.Data)
+		}
+	}
+	return hex.EncodeToString(sum.Sum(nil))
 }
 
 // Records is the part of *records.Store that the history needs.

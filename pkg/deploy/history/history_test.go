@@ -184,13 +184,13 @@ func TestASecretIsHashedAndNotKept(t *testing.T) {
 	b.want("1 s1 Spec a=?", "2 s1 Contents a=?", "one 1:Deployed 2:Deployed")
 	for key, value := range b.memory.All() {
 		// The value, in base64 as JSON has it, and its plain digest.
-		if plain, _ := hash(nil, secret("a", "hunter2").Content); strings.Contains(string(value), "aHVudGVy") || strings.Contains(string(value), plain) {
+		if plain := digest(nil, secret("a", "hunter2").Content); strings.Contains(string(value), "aHVudGVy") || strings.Contains(string(value), plain) {
 			t.Errorf("%s has the Secret: %s", key, value)
 		}
 	}
 	p, _ := b.Profile(t.Context(), owner)
-	if digest, err := p.SecretHash(secret("a", "hunter2").Content); err != nil || digest != p.Entries[0].Sources[0].Digest {
-		t.Errorf("the hash is not found again: %v", err)
+	if got := p.SecretHash(secret("a", "hunter2").Content); got != p.Entries[0].Sources[0].Digest {
+		t.Errorf("the hash is %s, want %s", got, p.Entries[0].Sources[0].Digest)
 	}
 }
 
@@ -327,6 +327,35 @@ func TestConcurrency(t *testing.T) {
 		for _, source := range e.Sources {
 			if _, err := b.Content(t.Context(), source.Digest); err != nil {
 				t.Errorf("entry %d: %v", e.Number, err)
+			}
+		}
+	}
+}
+
+// Contents that differ in anything have another digest, and nothing else does.
+func TestDigest(t *testing.T) {
+	data := func(pairs ...string) map[string][]byte {
+		out := map[string][]byte{}
+		for i := 0; i < len(pairs); i += 2 {
+			out[pairs[i]] = []byte(pairs[i+1])
+		}
+		return out
+	}
+	contents := []Content{
+		{}, {Type: "a"}, {Origin: "a"}, {Annotations: map[string]string{"a": "b"}}, {Data: data("a", "b")}, {Data: data("a", "")},
+		{Data: data("ab", "")}, {Data: data("a", "b", "c", "d")}, {Data: data("a", "b1:c1:d")}, {Annotations: map[string]string{"a": "b"}, Data: data("a", "b")},
+		{Blobs: []Blob{{Name: "a", Data: []byte("b")}}}, {Blobs: []Blob{{Name: "a", Data: []byte("c")}}}, {Blobs: []Blob{{Name: "a", Data: []byte("c")}, {Name: "a", Data: []byte("c")}}}, {Origin: "b", Blobs: []Blob{{Name: "a"}}},
+	}
+	seen := map[string]int{}
+	for i, content := range contents {
+		for _, key := range [][]byte{nil, []byte("k"), []byte("l")} {
+			got := digest(key, content)
+			if before, known := seen[got]; known {
+				t.Errorf("%+v and %+v, key %q: one digest", contents[before], content, key)
+			}
+			seen[got] = i
+			if again := digest(key, content); again != got {
+				t.Errorf("%+v: %s and %s", content, got, again)
 			}
 		}
 	}

@@ -200,10 +200,7 @@ func (s *Store) observe(ctx context.Context, owner revision.Owner, report Report
 		p = state.stored
 		at = lastOf(p.Entries, report.Revision)
 	}
-	seen, err := s.identify(p, report.Sources)
-	if err != nil {
-		return 0, err
-	}
+	seen := identify(p, report.Sources)
 	change := compare(p.Entries[at], seen, state.read)
 	latest := at == len(p.Entries)-1
 	switch {

@@ -70,6 +70,13 @@ func (r *Reconciler) pinned(ctx context.Context, p profile, spec string) (*revis
 	if entry.Spec != spec {
 		return nil, r.unpin(ctx, p, "the spec is not that of revision "+value)
 	}
+	if latest := recorded.Entries[len(recorded.Entries)-1]; latest.ContentsOf == number && latest.Spec == spec {
+		// A cluster that is behind may still add to the former revision: what the
+		// rollback began with is what it has.
+		if begun, err := r.Revisions.Get(ctx, latest.Revision); err == nil && begun.Pinned != nil {
+			return begun.Pinned, nil
+		}
+	}
 	contents := &revision.Contents{Of: number, Salt: recorded.Salt}
 	for _, source := range entry.Sources {
 		contents.Pins = append(contents.Pins, revision.Pin{Kind: source.Kind, Namespace: source.Namespace, Name: source.Name, Digest: source.Digest})

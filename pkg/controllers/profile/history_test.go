@@ -151,6 +151,25 @@ func TestARollbackPinsContentsUntilTheSpecChanges(t *testing.T) {
 	}
 }
 
+// A cluster that is behind adds a source to the revision that is gone back to.
+func TestARollbackStaysWhatItBeganWith(t *testing.T) {
+	r := newRemembering(t)
+	r.change(tier(1))
+	r.deployed("former")
+	plain := r.revision()
+	r.change(tier(2))
+	r.change(contentsOf("1", tier(1)))
+	before := r.revision().Name
+	late := history.Observed{Key: history.Key{Kind: "ConfigMap", Namespace: "apps", Name: "late"}}
+	report := history.Report{Revision: plain.Name, State: history.StateDeployed, Sources: []history.Observed{late}}
+	if err := r.History.Deployed(t.Context(), webKey, clusterref.Of("civo", "cluster2"), report); err != nil {
+		t.Fatal(err)
+	}
+	if r.change(func(*configv1beta1.ClusterProfile) {}); r.revision().Name != before {
+		t.Errorf("the revision is %s, and was %s", r.revision().Name, before)
+	}
+}
+
 func TestARollbackEndsWithItsAnnotation(t *testing.T) {
 	r := newRemembering(t)
 	r.change(tier(1))

@@ -4,6 +4,7 @@
 package profile
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -28,14 +29,24 @@ type remembering struct {
 	records *recordstest.Memory
 }
 
-func newRemembering(t *testing.T) *remembering {
-	p := everywhere("web")
+// authored is a store that knows who wrote what, which the fake one does not tell.
+type authored struct{ client.Reader }
+
+func (a authored) Get(ctx context.Context, key client.ObjectKey, into client.Object, options ...client.GetOption) error {
 	at := metav1.NewTime(time.Now())
-	p.ManagedFields = []metav1.ManagedFieldsEntry{
-		{Manager: "alice", Operation: metav1.ManagedFieldsOperationApply, Time: &at, FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:spec":{}}`)}},
-		{Manager: "muster", Operation: metav1.ManagedFieldsOperationUpdate, Time: &at, Subresource: "status", FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:spec":{}}`)}},
+	wrote := func(manager, subresource, fields string) metav1.ManagedFieldsEntry {
+		return metav1.ManagedFieldsEntry{Manager: manager, Subresource: subresource, Time: &at, FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)}}
 	}
-	r, stored := newReconciler(t, fleetOf{"cluster1"}, p)
+	err := a.Reader.Get(ctx, key, into, options...)
+	into.SetManagedFields([]metav1.ManagedFieldsEntry{
+		wrote("alice", "", `{"f:spec":{}}`), wrote("muster", "status", `{"f:spec":{}}`), wrote("muster", "", `{"f:metadata":{}}`),
+	})
+	return err
+}
+
+func newRemembering(t *testing.T) *remembering {
+	r, stored := newReconciler(t, fleetOf{"cluster1"}, everywhere("web"))
+	r.Live = authored{stored}
 	out := &remembering{Reconciler: r, T: t, stored: stored, records: recordstest.New()}
 	out.Revisions, out.History = revision.NewStore(out.records), history.NewStore(out.records, 3)
 	return out

@@ -107,11 +107,13 @@ func (p *process) assemble(ctx context.Context, o options.CompletedOptions, host
 	if err != nil {
 		return err
 	}
+	specs := shown.New(revision.NewStore(s.records))
 	server, err := (&apiserver.Config{GenericConfig: config, ExtraConfig: apiserver.ExtraConfig{
 		Selections:      s.feed,
 		SelectionsReady: s.feed.ReadyCheck(),
 		Storage:         p.storage,
-		Revisions:       shown.New(revision.NewStore(s.records)),
+		Revisions:       specs,
+		Histories:       newHistories(s.records, specs, host.client),
 		Inventories:     s.inventories,
 		Reports:         report.NewStore(inventory.OnRecords(s.records)),
 		Diffs:           s.diffs,
@@ -194,6 +196,7 @@ func (p *process) prepareTerms(o options.CompletedOptions, host *host, s *shared
 		Builds:       s.builds,
 		Mirror:       o.Mirrors.Resolve,
 		Addresses:    o.Addresses,
+		HistoryLimit: o.RevisionHistoryLimit,
 		Elected:      o.Elected,
 	}
 	if s.diffs.Previews, err = dependencies.NewPreviews(); err != nil {

@@ -26,6 +26,7 @@ import (
 	"github.com/muster-project/muster/pkg/apiserver/scheme"
 	"github.com/muster-project/muster/pkg/apiserver/trust"
 	"github.com/muster-project/muster/pkg/generated/openapi"
+	"github.com/muster-project/muster/pkg/registry/config/clusterprofile"
 	"github.com/muster-project/muster/pkg/registry/config/clusterreport"
 	"github.com/muster-project/muster/pkg/registry/config/clustersummary"
 	"github.com/muster-project/muster/pkg/registry/config/deployed"
@@ -44,6 +45,8 @@ type ExtraConfig struct {
 	Storage trust.Storage
 	// Revisions are the specs of profiles, shown in ClusterSummaries.
 	Revisions clustersummary.Revisions
+	// Histories are what profiles have been.
+	Histories clusterprofile.Histories
 	// Inventories are what views of deployed content are computed from.
 	Inventories deployed.Inventories
 	// Reports are what profiles in mode DryRun would change, and Diffs finds out what

@@ -99,7 +99,12 @@ func (c CompletedConfig) configStorage(getter generic.RESTOptionsGetter) (map[st
 	diffOf := func(kind string, resource schema.GroupResource, namespaced bool) rest.Storage {
 		return diff.NewREST(kind, resource, namespaced, c.ExtraConfig.Diffs, rates)
 	}
+	historyOf := func(kind, resource string, namespaced bool) rest.Storage {
+		return clusterprofile.NewHistoryREST(kind, configapi.Resource(resource), namespaced, c.ExtraConfig.Histories)
+	}
 	return map[string]rest.Storage{
+		"clusterprofiles/history": historyOf(v1beta1.KindClusterProfile, "clusterprofiles", false),
+		"profiles/history":        historyOf(v1beta1.KindProfile, "profiles", true),
 		"clusterprofiles":         clusterProfiles,
 		"clusterprofiles/status":  clusterProfileStatus,
 		"clusterprofiles/diff":    diffOf(v1beta1.KindClusterProfile, configapi.Resource("clusterprofiles"), false),

@@ -83,6 +83,8 @@ type Dependencies struct {
 	// Addresses are those that sources and charts are fetched from.
 	Addresses egress.Policy
 	Prober    fleet.ProberOptions
+	// HistoryLimit is how many entries the history of a profile has, 10 if zero.
+	HistoryLimit int
 	// Elected says that there are other replicas, whose writes may have come
 	// late.
 	Elected bool

@@ -27,6 +27,7 @@ import (
 	"github.com/muster-project/muster/pkg/controllers/trigger"
 	"github.com/muster-project/muster/pkg/deploy"
 	"github.com/muster-project/muster/pkg/deploy/drift"
+	"github.com/muster-project/muster/pkg/deploy/history"
 	"github.com/muster-project/muster/pkg/deploy/inventory"
 	"github.com/muster-project/muster/pkg/deploy/release"
 	"github.com/muster-project/muster/pkg/deploy/release/rendering"
@@ -50,6 +51,7 @@ type parts struct {
 	// revisions remembers what it has written or read: a store of this term's own,
 	// because in another replica's term any of it may have been deleted.
 	revisions *revision.Store
+	history   *history.Store
 	workers   *fleet.Workers
 	reloader  *reload.Reloader
 	prober    *fleet.Prober
@@ -70,6 +72,7 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 		epoch:        t.Epoch,
 		setChanges:   trigger.New[selection.SetKey](),
 		revisions:    revision.NewStore(d.Records),
+		history:      history.NewStore(d.Records, d.HistoryLimit),
 		workers:      fleet.NewWorkers(fleet.WorkersOptions{}),
 	}
 	connections, err := p.newConnections(ctx, t, mgr, host)
@@ -96,7 +99,7 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 	}
 	p.profiles = &profile.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Members: d.Index, WaitCurrent: d.WaitCurrent,
-		Revisions: p.revisions, Events: recorder, Now: time.Now,
+		Revisions: p.revisions, History: p.history, Events: recorder, Now: time.Now,
 	}
 	if p.objects, err = p.newHostObjects(mgr, host); err != nil {
 		return nil, err
@@ -143,7 +146,7 @@ func (p *parts) newSummaries(mgr manager.Manager, host cluster.Cluster, hostClus
 			Releases:    charts,
 			OwnerExists: p.ownerExists(mgr),
 		}),
-		Revisions: p.revisions, Renderer: p.Renderer,
+		Revisions: p.revisions, History: p.history, Renderer: p.Renderer,
 		Kustomizations: kustomize.NewBuilder(p.Builds),
 		Fetcher:        remote.NewFetcher(remote.Options{Mirror: p.Mirror, Addresses: p.Addresses}),
 		Strays:         p.Elected,
@@ -175,6 +178,7 @@ func (p *parts) setup(ctx context.Context, mgr manager.Manager, host cluster.Clu
 		mgr.Add(manager.RunnableFunc(p.watches.Run)),
 		mgr.Add(manager.RunnableFunc(p.drift.Run)),
 		mgr.Add(manager.RunnableFunc(p.sweep)),
+		mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return p.sweepHistory(ctx, mgr.GetAPIReader()) })),
 	); err != nil {
 		return fmt.Errorf("setting up the controllers: %w", err)
 	}

@@ -151,6 +151,9 @@ type Request struct {
 	Refuse func(inventory.ObjectKey) error
 	// Predecessor is the profile whose content this one takes over as it is let go.
 	Predecessor inventory.OwnerKey
+	// Rollback says that the owner may have asked for the same before. It is of no
+	// matter to objects; for releases see release.Release.
+	Rollback bool
 	// Reapply applies also what has not changed since it was applied.
 	Reapply bool
 	// Era does so too where it is not the one that the owner was deployed in: the

@@ -179,7 +179,7 @@ func (p *pass) deployRelease(ctx context.Context, s releaseStep) (changed bool, 
 func (p *pass) releaseOf(s releaseStep, chart *release.Chart) release.Release {
 	return release.Release{
 		Namespace: s.chart.Namespace, Name: s.chart.Name, Chart: chart, Values: s.chart.Values, Sensitive: s.chart.Sensitive,
-		PostRender: s.chart.PostRender, PostRenderHash: s.chart.PostRenderHash, Settings: s.chart.Settings, OwnerOf: p.cluster.ownerOf,
+		PostRender: s.chart.PostRender, PostRenderHash: s.chart.PostRenderHash, Settings: s.chart.Settings, OwnerOf: p.cluster.ownerOf, Rollback: p.request.Rollback,
 	}
 }
 

@@ -24,7 +24,7 @@ import (
 
 func newShow(streams genericiooptions.IOStreams) *cobra.Command {
 	show := &cobra.Command{Use: "show", Short: "Show what is deployed"}
-	show.AddCommand(newShowAddons(streams), newShowDryRun(streams))
+	show.AddCommand(newShowAddons(streams), newShowDryRun(streams), newShowUsage(streams), newShowResources(streams))
 	return show
 }
 

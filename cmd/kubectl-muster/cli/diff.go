@@ -21,25 +21,6 @@ import (
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 )
 
-// ExitError says with which exit status to end.
-type ExitError struct {
-	// Code is the exit status.
-	Code int
-	// Err is what went wrong, nil if what was printed says it.
-	Err error
-}
-
-// Error is empty if nothing went wrong.
-func (e *ExitError) Error() string {
-	if e.Err == nil {
-		return ""
-	}
-	return e.Err.Error()
-}
-
-// Unwrap returns what went wrong.
-func (e *ExitError) Unwrap() error { return e.Err }
-
 // Statuses of diff, as of kubectl diff.
 const (
 	exitDifferences = 1

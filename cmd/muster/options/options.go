@@ -28,6 +28,7 @@ import (
 	"github.com/muster-project/muster/pkg/apiserver/scheme"
 	"github.com/muster-project/muster/pkg/apiserver/serving"
 	"github.com/muster-project/muster/pkg/controllers/reach"
+	"github.com/muster-project/muster/pkg/deploy/history"
 	"github.com/muster-project/muster/pkg/render"
 	"github.com/muster-project/muster/pkg/render/egress"
 	"github.com/muster-project/muster/pkg/storage/etcd"
@@ -64,6 +65,8 @@ type Options struct {
 	// AllowSourceAddresses and ForbidSourceAddresses are addresses, or ranges of them,
 	// that sources are fetched from or not.
 	AllowSourceAddresses, ForbidSourceAddresses []string
+	// RevisionHistoryLimit is how many revisions of each profile are kept.
+	RevisionHistoryLimit int
 	// Election decides which replica leads.
 	Election Election
 }
@@ -79,6 +82,8 @@ func New() *Options {
 		Namespace:    "projectsveltos",
 		ServiceName:  "muster",
 		Election:     newElection(),
+
+		RevisionHistoryLimit: history.DefaultLimit,
 	}
 	o.Recommended.Etcd.StorageConfig.EncodeVersioner = scheme.StorageVersions
 	o.Recommended.SecureServing.BindPort = defaultPort
@@ -128,6 +133,8 @@ func (o *Options) addOwnFlags(fs *pflag.FlagSet) {
 		"Addresses or ranges of them, comma separated, that charts, archives and artifacts are fetched from although that is forbidden otherwise: loopback, link-local addresses and those where clouds serve credentials.")
 	fs.StringSliceVar(&o.ForbidSourceAddresses, "forbid-source-address", o.ForbidSourceAddresses,
 		"Addresses or ranges of them, comma separated, that nothing is fetched from, mirrors excepted.")
+	fs.IntVar(&o.RevisionHistoryLimit, "revision-history-limit", o.RevisionHistoryLimit,
+		"How many revisions of each profile are kept in its history, 1 to 1000. Those that clusters still have are kept beside them.")
 }
 
 // adjustFlags corrects what the generic server says about flags that mean less
@@ -237,6 +244,9 @@ func (c *completedOptions) validateOwn() []error {
 	}
 	if c.Recommended.SecureServing.ServerCert.CertDirectory != "" {
 		errs = append(errs, errors.New("--cert-dir is not used: Muster keeps its certificate in a Secret of the host; give your own with --tls-cert-file and --tls-private-key-file"))
+	}
+	if c.RevisionHistoryLimit < 1 || c.RevisionHistoryLimit > 1000 {
+		errs = append(errs, fmt.Errorf("--revision-history-limit %d: must be from 1 to 1000", c.RevisionHistoryLimit))
 	}
 	for _, named := range []struct{ flag, value string }{
 		{"namespace", c.Namespace}, {"service-name", c.ServiceName}, {"installation", c.Installation},

@@ -225,6 +225,7 @@ func TestWhatCannotBeObeyedIsRefused(t *testing.T) {
 		"an empty source namespace": {args: []string{"--source-namespaces=a,,b"}, want: "--source-namespaces"},
 		"a service":                 {args: []string{"--service-name="}, want: "--service-name"},
 		"an installation":           {args: []string{"--installation=a/b"}, want: "--installation"},
+		"a history":                 {args: []string{"--revision-history-limit=0"}, want: "--revision-history-limit 0"},
 		"a mirror":                  {args: []string{"--chart-mirror=x"}, want: "--chart-mirror"},
 		"an allowed address":        {args: []string{"--allow-source-address=localhost"}, want: "--allow-source-address"},
 		"a forbidden range":         {args: []string{"--forbid-source-address=10.0.0.0/99"}, want: "--forbid-source-address"},

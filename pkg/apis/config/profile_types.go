@@ -141,6 +141,7 @@ type FailedCluster struct {
 type ProfileStatus struct {
 	MatchingClusters        []corev1.ObjectReference
 	MatchingClusterCount    int32
+	ProvisionedClusterCount int32
 	FailedClusters          []FailedCluster
 	UpdatingClusters        UpdatingClusters
 	UpdatedClusters         UpdatingClusters

@@ -48,6 +48,8 @@ func addKnownTypes(scheme *runtime.Scheme) error {
 		&AddonList{},
 		&Diff{},
 		&DiffOptions{},
+		&ProfileHistory{},
+		&ProfileHistoryOptions{},
 	)
 	return nil
 }

@@ -49,6 +49,7 @@ func withResult(s set, result selection.Result) libv1beta1.ClusterSetStatus {
 	status.SelectedClusterRefs = objectReferences(result.Selected)
 	status.SelectedClusterCount = int32(len(result.Selected))
 	meta.SetStatusCondition(&status.Conditions, readyCondition(s, result))
+	setProgress(&status)
 	return status
 }
 

@@ -171,7 +171,7 @@ func (r *Reconciler) deployRevision(ctx context.Context, f *flow, actor actor, o
 		return err
 	}
 	b := r.builder(f.cluster, actor, owner, data)
-	b.hostObjects, b.reader = r.HostObjects, name
+	b.hostObjects, b.reader, b.observed = r.HostObjects, name, r.observe(of)
 	b.reads = func(s sourceRef) {
 		r.memory.reads(name, s)
 		r.flux.want(s.kind)
@@ -179,7 +179,7 @@ func (r *Reconciler) deployRevision(ctx context.Context, f *flow, actor actor, o
 	owner.Tier = of.Spec.Tier
 	request := b.request(ctx, owner, f.summary.Name, of.Name, of.Spec)
 	o.refresh = b.due
-	request.Era, request.Retrigger = r.Era, f.retrigger
+	request.Era, request.Retrigger, request.Rollback = r.Era, f.retrigger, of.Pinned != nil
 	block(&request, b.local, blocked)
 	if isDryRun(of) {
 		r.untrack(name)
@@ -191,6 +191,7 @@ func (r *Reconciler) deployRevision(ctx context.Context, f *flow, actor actor, o
 	}
 	o.result = b.masked(o.result)
 	r.track(f.summary, actor.target, request.Watch, o.parts.remote)
+	r.record(ctx, actor.target.Ref, owner, of, b.observed, o.result)
 	r.reload(actor.target.Ref, owner.Key(), of.Spec, o.result)
 	return nil
 }

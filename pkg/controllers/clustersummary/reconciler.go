@@ -30,6 +30,7 @@ import (
 	"github.com/muster-project/muster/pkg/controllers/trigger"
 	"github.com/muster-project/muster/pkg/deploy"
 	"github.com/muster-project/muster/pkg/deploy/drift"
+	"github.com/muster-project/muster/pkg/deploy/history"
 	"github.com/muster-project/muster/pkg/deploy/reload"
 	"github.com/muster-project/muster/pkg/deploy/report"
 	"github.com/muster-project/muster/pkg/deploy/revision"
@@ -58,7 +59,9 @@ type Options struct {
 	Workers     *fleet.Workers
 	Deployer    *deploy.Deployer
 	Revisions   *revision.Store
-	Renderer    *render.Renderer
+	// History is told how deployments end, nil if none is kept.
+	History  *history.Store
+	Renderer *render.Renderer
 	// Kustomizations builds kustomizationRefs.
 	Kustomizations *kustomize.Builder
 	// Fetcher fetches what profiles name by a URL.
@@ -301,6 +304,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, f *flow, v verdict, last *
 		return fmt.Errorf("writing the status of ClusterSummary %s/%s: %w", summary.Namespace, summary.Name, err)
 	}
 	r.announce(changed, summary.Status.Conditions)
+	r.announceFeatures(changed, &summary.Status)
 	return nil
 }
 

@@ -51,13 +51,13 @@ func (b *requestBuilder) remote(ctx context.Context, from configv1beta1.RemoteUR
 	if from.Interval != nil {
 		source.Interval = from.Interval.Duration
 	}
-	if from.SecretRef != nil {
+	if from.SecretRef != nil && !b.observed.has(kindURL, "", remote.RedactURL(from.URL)) {
 		var err error
 		if source.Credentials, err = b.credentials(ctx, *from.SecretRef); err != nil {
 			return nil, fmt.Errorf("remoteURL.secretRef: %w", err)
 		}
 	}
-	content, err := b.fetcher.Fetch(ctx, source)
+	content, err := b.fetchURL(ctx, source)
 	var failed *remote.Error
 	if optional && errors.As(err, &failed) && failed.Reason == remote.NotFound {
 		b.dueAt(b.now().Add(remote.DefaultInterval))
@@ -66,7 +66,9 @@ func (b *requestBuilder) remote(ctx context.Context, from configv1beta1.RemoteUR
 	if err != nil {
 		return nil, err
 	}
-	b.dueAt(content.Due)
+	if !content.Due.IsZero() {
+		b.dueAt(content.Due)
+	}
 	// What is not given to everybody is not for everybody who reads a status.
 	out := &remoteContent{Content: content, source: render.Source{Kind: kindURL, Name: remote.RedactURL(from.URL), Private: from.SecretRef != nil}}
 	if from.Template {

@@ -40,6 +40,8 @@ type requestBuilder struct {
 	now     func() time.Time
 	// artifacts are those of Flux's sources.
 	artifacts *flux.Store
+	// observed notes what is read, for the history.
+	observed *observation
 	// reads is told of each source before it is read.
 	reads func(sourceRef)
 	// data is what templates see.

@@ -105,7 +105,7 @@ func (b *requestBuilder) fetch(ctx context.Context, ref reference) (*render.Sour
 	if err != nil {
 		return nil, err
 	}
-	content, err := b.read(ctx, ref.kind, name)
+	content, err := b.observedObject(ctx, ref.kind, name)
 	if ref.optional && apierrors.IsNotFound(err) {
 		return nil, nil
 	}

@@ -52,6 +52,7 @@ func desiredStatus(summary *configv1beta1.ClusterSummary, cluster *libv1beta1.Sv
 	set(readyCondition(summary, v, last))
 	set(reachableCondition(cluster))
 	set(conflictCondition(summary, last))
+	setProgress(&status)
 	return status
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -27,11 +28,13 @@ import (
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
 	"github.com/muster-project/muster/pkg/controllers/clusterref"
 	"github.com/muster-project/muster/pkg/controllers/pause"
+	"github.com/muster-project/muster/pkg/deploy/history"
 	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/fleet"
 )
 
-// keptRevisions is how many revisions a profile keeps beside those in use.
+// keptRevisions is how many revisions a profile keeps beside those in use where there
+// is no history to say so.
 const keptRevisions = 10
 
 // Members looks up registered clusters. *selection.Index does.
@@ -52,6 +55,8 @@ type Reconciler struct {
 	// WaitCurrent returns when Members has reached the store's current revision.
 	WaitCurrent func(context.Context) (int64, error)
 	Revisions   *revision.Store
+	// History is told what profiles become, nil if none is kept.
+	History *history.Store
 	// Events go to the host cluster.
 	Events events.EventRecorder
 	// Now is the clock.
@@ -121,7 +126,7 @@ func (r *Reconciler) reconcileNormal(ctx context.Context, p profile, summaries [
 	if err != nil {
 		return 0, err
 	}
-	revisionName, created, err := r.Revisions.Ensure(ctx, p.key(), p.spec, r.Now())
+	revisionName, created, err := r.revise(ctx, p, summaries)
 	if err != nil {
 		return 0, err
 	}
@@ -191,6 +196,11 @@ func (r *Reconciler) reconcileDelete(ctx context.Context, p profile, summaries [
 	}
 	if err := r.Revisions.Trim(ctx, p.key(), nil, 0); err != nil {
 		return err
+	}
+	if r.History != nil {
+		if err := r.History.Forget(ctx, p.key()); err != nil {
+			return err
+		}
 	}
 	controllerutil.RemoveFinalizer(p.Object, p.finalizer)
 	if err := r.Client.Update(ctx, p.Object); client.IgnoreNotFound(err) != nil {
@@ -296,9 +306,15 @@ func (r *Reconciler) announce(p profile, before []metav1.Condition) {
 
 // trim forgets old revisions. What a summary still has is kept however old.
 func (r *Reconciler) trim(ctx context.Context, p profile, summaries []configv1beta1.ClusterSummary, revisionName string) error {
-	inUse := map[string]bool{revisionName: true}
-	for i := range summaries {
-		inUse[summaries[i].Spec.ProfileRevision] = true
+	used := inUse(summaries)
+	used[revisionName] = true
+	if r.History == nil {
+		return r.Revisions.Trim(ctx, p.key(), used, keptRevisions)
 	}
-	return r.Revisions.Trim(ctx, p.key(), inUse, keptRevisions)
+	recorded, err := r.History.Revisions(ctx, p.key())
+	if err != nil {
+		return err
+	}
+	maps.Copy(used, recorded)
+	return r.Revisions.Trim(ctx, p.key(), used, 0)
 }

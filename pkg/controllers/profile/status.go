@@ -48,6 +48,7 @@ func desiredStatus(p profile, m matching, summaries []configv1beta1.ClusterSumma
 	set(resolvedCondition(configv1beta1.ConditionClustersResolved, configv1beta1.ReasonClusterMissing, m.missingClusters,
 		"%s %s: no such SveltosCluster is registered."))
 	set(conflictCondition(summaries))
+	setProgress(&status, summaries, failed)
 	return status
 }
 

@@ -76,7 +76,7 @@ func ofInterest() predicate.TypedPredicate[*configv1beta1.ClusterSummary] {
 			}
 			return before.UID != after.UID || before.Generation != after.Generation ||
 				before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
-				!sameSummary(before, after) || !same(configv1beta1.ConditionReady) || !same(configv1beta1.ConditionConflict)
+				!sameSummary(before, after) || !same(configv1beta1.ConditionReady) || !same(libv1beta1.ConditionStalled) || !same(configv1beta1.ConditionConflict)
 		},
 	}
 }

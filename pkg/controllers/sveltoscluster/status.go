@@ -54,6 +54,7 @@ func desiredStatus(cluster *libv1beta1.SveltosCluster, health fleet.Health, dupl
 		set(identityCondition(cluster.Status.ClusterID, health.ID, status.Conditions))
 		status.ClusterID = string(health.ID)
 	}
+	setProgress(&status)
 	return status
 }
 

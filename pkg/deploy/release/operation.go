@@ -37,6 +37,8 @@ type operation struct {
 	definitions  definitions
 	// learn notes what Helm has found out of what the cluster serves.
 	learn func(*chartutil.Capabilities)
+	// former is the revision that a rollback goes back to, 0 if there is none.
+	former int
 }
 
 // definitions are the CRDs of a cluster.
@@ -138,6 +140,7 @@ func (m *Manager) deploy(ctx context.Context, cluster Cluster, release Release) 
 		ValuesHash: to.valuesHash,
 	}
 	do, abandon := decide(history, to, release.Settings.Install.RecoverAfter)
+	op.former = formerRevision(release, history, to)
 	switch {
 	case do == stepNone:
 		outcome.Action, outcome.Revision = Unchanged, history[len(history)-1].Version
@@ -181,7 +184,7 @@ func (m *Manager) perform(ctx context.Context, op *operation, do step, history [
 		deployed, err = m.install(op, release, parsed)
 	case stepUpgrade:
 		result = Upgraded
-		deployed, err = m.upgrade(op, history, release, parsed)
+		deployed, err = m.change(op, history, release, parsed)
 	}
 	switch {
 	case ctx.Err() != nil:

@@ -38,6 +38,9 @@ type Release struct {
 	// PostRenderHash is of what PostRender does, at most 63 letters and digits,
 	// empty without one. A release whose hash is another one is upgraded.
 	PostRenderHash string
+	// Rollback says that the release may have been this one before: if Helm has it in
+	// its history, it goes back to it.
+	Rollback bool
 	// Sensitive are strings that no error or log may carry, values that came
 	// from Secrets above all. Short ones (under four bytes) are not masked.
 	Sensitive []string

@@ -61,6 +61,9 @@ func (op *operation) prepare(ctx context.Context, history []*helmrelease.Release
 		}
 	}
 	for _, r := range redundant(history, most) {
+		if r.Version == op.former {
+			continue // it is about to be gone back to
+		}
 		if _, err := op.helm.Releases.Delete(r.Name, r.Version); err != nil {
 			return fmt.Errorf("forgetting revision %d: %w", r.Version, err)
 		}

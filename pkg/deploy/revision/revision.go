@@ -56,6 +56,39 @@ type Revision struct {
 	Created time.Time
 	// Spec is shared by all who read it and must not be written to.
 	Spec *configv1beta1.ProfileSpec
+	// Pinned are the contents that are deployed, nil for those that the sources have.
+	Pinned *Contents
+}
+
+// Contents are what sources held at one time.
+type Contents struct {
+	// Of is the number of the entry in the profile's history that had them.
+	Of int64 `json:"of"`
+	// Salt keys the hashes of Secrets.
+	Salt []byte `json:"salt,omitempty"`
+	Pins []Pin  `json:"pins,omitempty"`
+}
+
+// Pin is what one source held: a ConfigMap, a Secret or a URL.
+type Pin struct {
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+	Digest    string `json:"digest"`
+}
+
+// Pin returns what a source held, and whether it is pinned. Nothing is in no
+// contents.
+func (c *Contents) Pin(kind, namespace, name string) (Pin, bool) {
+	if c == nil {
+		return Pin{}, false
+	}
+	for _, pin := range c.Pins {
+		if pin.Kind == kind && pin.Namespace == namespace && pin.Name == name {
+			return pin, true
+		}
+	}
+	return Pin{}, false
 }
 
 // Records is the part of *records.Store that revisions need.
@@ -84,6 +117,7 @@ func NewStore(records Records) *Store {
 type stored struct {
 	Created time.Time                  `json:"created"`
 	Spec    *configv1beta1.ProfileSpec `json:"spec"`
+	Pinned  *Contents                  `json:"pinned,omitempty"`
 }
 
 // Name is the name of the revision that a profile with this spec has. It
@@ -98,17 +132,35 @@ func Name(owner Owner, spec *configv1beta1.ProfileSpec) (string, error) {
 	return ownerKey(owner) + hex.EncodeToString(sum[:8]), nil
 }
 
+// pinnedName is the name of the revision of a spec with pinned contents.
+func pinnedName(owner Owner, spec *configv1beta1.ProfileSpec, pinned *Contents) (string, error) {
+	if pinned == nil {
+		return Name(owner, spec)
+	}
+	encoded, err := json.Marshal([]any{spec, pinned})
+	if err != nil {
+		return "", fmt.Errorf("encoding the spec of %s %s: %w", owner.Kind, owner.Name, err)
+	}
+	sum := sha256.Sum256(encoded)
+	return ownerKey(owner) + hex.EncodeToString(sum[:8]), nil
+}
+
 // Ensure stores the spec as a revision, unless it is stored, and returns its
 // name and whether it is new.
 func (s *Store) Ensure(ctx context.Context, owner Owner, spec *configv1beta1.ProfileSpec, now time.Time) (name string, created bool, err error) {
-	name, err = Name(owner, spec)
+	return s.EnsurePinned(ctx, owner, spec, nil, now)
+}
+
+// EnsurePinned is Ensure for a spec with pinned contents, if they are not nil.
+func (s *Store) EnsurePinned(ctx context.Context, owner Owner, spec *configv1beta1.ProfileSpec, pinned *Contents, now time.Time) (name string, created bool, err error) {
+	name, err = pinnedName(owner, spec, pinned)
 	if err != nil {
 		return "", false, err
 	}
 	if _, known := s.cache.Get(name); known {
 		return name, false, nil
 	}
-	revision := stored{Created: now.UTC(), Spec: spec.DeepCopy()}
+	revision := stored{Created: now.UTC(), Spec: spec.DeepCopy(), Pinned: pinned}
 	value, err := json.Marshal(revision)
 	if err != nil {
 		return "", false, fmt.Errorf("encoding revision %s: %w", name, err)
@@ -201,7 +253,7 @@ func decode(name string, value []byte) (Revision, error) {
 	if revision.Spec == nil {
 		return Revision{}, fmt.Errorf("%w: %q has no spec", ErrDamaged, name)
 	}
-	return Revision{Name: name, Created: revision.Created, Spec: revision.Spec}, nil
+	return Revision{Name: name, Created: revision.Created, Spec: revision.Spec, Pinned: revision.Pinned}, nil
 }
 
 // ownerKey starts the names of a profile's revisions. "_" cannot be the name of

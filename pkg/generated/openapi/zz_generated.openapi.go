@@ -62,8 +62,11 @@ func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenA
 		v1alpha1.OIDCIdentity{}.OpenAPIModelName():                 schema_pkg_apis_config_v1alpha1_OIDCIdentity(ref),
 		v1alpha1.PolicyRef{}.OpenAPIModelName():                    schema_pkg_apis_config_v1alpha1_PolicyRef(ref),
 		v1alpha1.Profile{}.OpenAPIModelName():                      schema_pkg_apis_config_v1alpha1_Profile(ref),
+		v1alpha1.ProfileHistory{}.OpenAPIModelName():               schema_pkg_apis_config_v1alpha1_ProfileHistory(ref),
+		v1alpha1.ProfileHistoryOptions{}.OpenAPIModelName():        schema_pkg_apis_config_v1alpha1_ProfileHistoryOptions(ref),
 		v1alpha1.ProfileList{}.OpenAPIModelName():                  schema_pkg_apis_config_v1alpha1_ProfileList(ref),
 		v1alpha1.ProfileResource{}.OpenAPIModelName():              schema_pkg_apis_config_v1alpha1_ProfileResource(ref),
+		v1alpha1.ProfileRevision{}.OpenAPIModelName():              schema_pkg_apis_config_v1alpha1_ProfileRevision(ref),
 		v1alpha1.ProfileSpec{}.OpenAPIModelName():                  schema_pkg_apis_config_v1alpha1_ProfileSpec(ref),
 		v1alpha1.ProfileStatus{}.OpenAPIModelName():                schema_pkg_apis_config_v1alpha1_ProfileStatus(ref),
 		v1alpha1.ProvenanceVerification{}.OpenAPIModelName():       schema_pkg_apis_config_v1alpha1_ProvenanceVerification(ref),
@@ -71,6 +74,8 @@ func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenA
 		v1alpha1.ReleaseReport{}.OpenAPIModelName():                schema_pkg_apis_config_v1alpha1_ReleaseReport(ref),
 		v1alpha1.RemoteURL{}.OpenAPIModelName():                    schema_pkg_apis_config_v1alpha1_RemoteURL(ref),
 		v1alpha1.ResourceReport{}.OpenAPIModelName():               schema_pkg_apis_config_v1alpha1_ResourceReport(ref),
+		v1alpha1.RevisionCluster{}.OpenAPIModelName():              schema_pkg_apis_config_v1alpha1_RevisionCluster(ref),
+		v1alpha1.RevisionSource{}.OpenAPIModelName():               schema_pkg_apis_config_v1alpha1_RevisionSource(ref),
 		v1alpha1.SignatureVerification{}.OpenAPIModelName():        schema_pkg_apis_config_v1alpha1_SignatureVerification(ref),
 		v1alpha1.TemplateResourceRef{}.OpenAPIModelName():          schema_pkg_apis_config_v1alpha1_TemplateResourceRef(ref),
 		v1alpha1.TenantServiceAccount{}.OpenAPIModelName():         schema_pkg_apis_config_v1alpha1_TenantServiceAccount(ref),
@@ -113,8 +118,11 @@ func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenA
 		v1beta1.OIDCIdentity{}.OpenAPIModelName():                  schema_pkg_apis_config_v1beta1_OIDCIdentity(ref),
 		v1beta1.PolicyRef{}.OpenAPIModelName():                     schema_pkg_apis_config_v1beta1_PolicyRef(ref),
 		v1beta1.Profile{}.OpenAPIModelName():                       schema_pkg_apis_config_v1beta1_Profile(ref),
+		v1beta1.ProfileHistory{}.OpenAPIModelName():                schema_pkg_apis_config_v1beta1_ProfileHistory(ref),
+		v1beta1.ProfileHistoryOptions{}.OpenAPIModelName():         schema_pkg_apis_config_v1beta1_ProfileHistoryOptions(ref),
 		v1beta1.ProfileList{}.OpenAPIModelName():                   schema_pkg_apis_config_v1beta1_ProfileList(ref),
 		v1beta1.ProfileResource{}.OpenAPIModelName():               schema_pkg_apis_config_v1beta1_ProfileResource(ref),
+		v1beta1.ProfileRevision{}.OpenAPIModelName():               schema_pkg_apis_config_v1beta1_ProfileRevision(ref),
 		v1beta1.ProfileSpec{}.OpenAPIModelName():                   schema_pkg_apis_config_v1beta1_ProfileSpec(ref),
 		v1beta1.ProfileStatus{}.OpenAPIModelName():                 schema_pkg_apis_config_v1beta1_ProfileStatus(ref),
 		v1beta1.ProvenanceVerification{}.OpenAPIModelName():        schema_pkg_apis_config_v1beta1_ProvenanceVerification(ref),
@@ -122,6 +130,8 @@ func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenA
 		v1beta1.ReleaseReport{}.OpenAPIModelName():                 schema_pkg_apis_config_v1beta1_ReleaseReport(ref),
 		v1beta1.RemoteURL{}.OpenAPIModelName():                     schema_pkg_apis_config_v1beta1_RemoteURL(ref),
 		v1beta1.ResourceReport{}.OpenAPIModelName():                schema_pkg_apis_config_v1beta1_ResourceReport(ref),
+		v1beta1.RevisionCluster{}.OpenAPIModelName():               schema_pkg_apis_config_v1beta1_RevisionCluster(ref),
+		v1beta1.RevisionSource{}.OpenAPIModelName():                schema_pkg_apis_config_v1beta1_RevisionSource(ref),
 		v1beta1.SignatureVerification{}.OpenAPIModelName():         schema_pkg_apis_config_v1beta1_SignatureVerification(ref),
 		v1beta1.TemplateResourceRef{}.OpenAPIModelName():           schema_pkg_apis_config_v1beta1_TemplateResourceRef(ref),
 		v1beta1.TenantServiceAccount{}.OpenAPIModelName():          schema_pkg_apis_config_v1beta1_TenantServiceAccount(ref),
@@ -2575,16 +2585,16 @@ func schema_pkg_apis_config_v1alpha1_MatchCause(ref common.ReferenceCallback) co
 				Properties: map[string]spec.Schema{
 					"kind": {
 						SchemaProps: spec.SchemaProps{
-							Description: "kind of the cause.\n\nPossible enum values:\n - `\"ClusterSet\"` is a ClusterSet that selects the cluster.\n - `\"Reference\"` is a reference of the profile to the cluster.\n - `\"Selector\"` is the profile's own selector.\n - `\"Set\"` is a Set that selects the cluster.",
+							Description: "kind of the cause.\n\nPossible enum values:\n - `\"ClusterSet\"` is a ClusterSet that selects the cluster.\n - `\"Dependant\"` is a profile that depends on this one and is for the cluster.\n - `\"Reference\"` is a reference of the profile to the cluster.\n - `\"Selector\"` is the profile's own selector.\n - `\"Set\"` is a Set that selects the cluster.",
 							Default:     "",
 							Type:        []string{"string"},
 							Format:      "",
-							Enum:        []interface{}{"ClusterSet", "Reference", "Selector", "Set"},
+							Enum:        []interface{}{"ClusterSet", "Dependant", "Reference", "Selector", "Set"},
 						},
 					},
 					"name": {
 						SchemaProps: spec.SchemaProps{
-							Description: "name of the ClusterSet or Set.",
+							Description: "name of the ClusterSet, the Set, or the profile that depends on this one.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
@@ -2763,6 +2773,94 @@ func schema_pkg_apis_config_v1alpha1_Profile(ref common.ReferenceCallback) commo
 	}
 }
 
+func schema_pkg_apis_config_v1alpha1_ProfileHistory(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "ProfileHistory is what a ClusterProfile or Profile has been and where it was deployed, read from what was recorded then. It is subresource history of both.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"metadata": {
+						SchemaProps: spec.SchemaProps{
+							Description: "metadata is the name and namespace of the profile.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(metav1.ObjectMeta{}.OpenAPIModelName()),
+						},
+					},
+					"revisions": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "revisions are the specs and contents that the profile had, the latest first.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(v1alpha1.ProfileRevision{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+				},
+			},
+		},
+		Dependencies: []string{
+			v1alpha1.ProfileRevision{}.OpenAPIModelName(), metav1.ObjectMeta{}.OpenAPIModelName()},
+	}
+}
+
+func schema_pkg_apis_config_v1alpha1_ProfileHistoryOptions(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "ProfileHistoryOptions are the query parameters of subresource history.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"revision": {
+						SchemaProps: spec.SchemaProps{
+							Description: "revision is the number of the one revision that is asked for. 0 means all, without their specs and obstacles.",
+							Type:        []string{"integer"},
+							Format:      "int64",
+						},
+					},
+				},
+			},
+		},
+	}
+}
+
 func schema_pkg_apis_config_v1alpha1_ProfileList(ref common.ReferenceCallback) common.OpenAPIDefinition {
 	return common.OpenAPIDefinition{
 		Schema: spec.Schema{
@@ -2852,6 +2950,133 @@ func schema_pkg_apis_config_v1alpha1_ProfileResource(ref common.ReferenceCallbac
 		},
 		Dependencies: []string{
 			v1alpha1.Feature{}.OpenAPIModelName()},
+	}
+}
+
+func schema_pkg_apis_config_v1alpha1_ProfileRevision(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "ProfileRevision is a spec that a profile had, with the contents that were deployed with it.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"number": {
+						SchemaProps: spec.SchemaProps{
+							Description: "number counts the revisions of the profile from 1.",
+							Default:     0,
+							Type:        []string{"integer"},
+							Format:      "int64",
+						},
+					},
+					"name": {
+						SchemaProps: spec.SchemaProps{
+							Description: "name is the name of the stored spec, which ClusterSummaries refer to. Revisions that differ in nothing but contents may share it.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"time": {
+						SchemaProps: spec.SchemaProps{
+							Description: "time is when the profile came to be so.",
+							Ref:         ref(metav1.Time{}.OpenAPIModelName()),
+						},
+					},
+					"author": {
+						SchemaProps: spec.SchemaProps{
+							Description: "author is the field manager that wrote the spec, as far as it is known.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"cause": {
+						SchemaProps: spec.SchemaProps{
+							Description: "cause says what made the revision: Spec, Contents or Rollback.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"contentsOf": {
+						SchemaProps: spec.SchemaProps{
+							Description: "contentsOf is the number of the revision whose contents are deployed, if it is a rollback.",
+							Type:        []string{"integer"},
+							Format:      "int64",
+						},
+					},
+					"state": {
+						SchemaProps: spec.SchemaProps{
+							Description: "state is Deployed, Deploying, Failed or Superseded.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"spec": {
+						SchemaProps: spec.SchemaProps{
+							Description: "spec is the profile's spec. It is given where one revision is asked for.",
+							Ref:         ref(v1alpha1.ProfileSpec{}.OpenAPIModelName()),
+						},
+					},
+					"sources": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "sources are what was deployed from.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(v1alpha1.RevisionSource{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+					"clusters": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "clusters are those that the revision was deployed to, or was tried to be.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(v1alpha1.RevisionCluster{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+					"obstacles": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "obstacles say why the contents of the revision cannot be deployed again. They are given where one revision is asked for.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Type:   []string{"string"},
+										Format: "",
+									},
+								},
+							},
+						},
+					},
+				},
+				Required: []string{"number", "name", "time"},
+			},
+		},
+		Dependencies: []string{
+			v1alpha1.ProfileSpec{}.OpenAPIModelName(), v1alpha1.RevisionCluster{}.OpenAPIModelName(), v1alpha1.RevisionSource{}.OpenAPIModelName(), metav1.Time{}.OpenAPIModelName()},
 	}
 }
 
@@ -3285,6 +3510,13 @@ func schema_pkg_apis_config_v1alpha1_ProfileStatus(ref common.ReferenceCallback)
 							Format:      "int32",
 						},
 					},
+					"provisionedClusterCount": {
+						SchemaProps: spec.SchemaProps{
+							Description: "provisionedClusterCount is the number of clusters that have everything.",
+							Type:        []string{"integer"},
+							Format:      "int32",
+						},
+					},
 					"failedClusters": {
 						VendorExtensible: spec.VendorExtensible{
 							Extensions: spec.Extensions{
@@ -3598,6 +3830,94 @@ func schema_pkg_apis_config_v1alpha1_ResourceReport(ref common.ReferenceCallback
 		},
 		Dependencies: []string{
 			v1alpha1.DeployedResource{}.OpenAPIModelName()},
+	}
+}
+
+func schema_pkg_apis_config_v1alpha1_RevisionCluster(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "RevisionCluster is how the deployment of a revision to a cluster ended.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"cluster": {
+						SchemaProps: spec.SchemaProps{
+							Description: "cluster is the managed cluster.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(v1.ObjectReference{}.OpenAPIModelName()),
+						},
+					},
+					"time": {
+						SchemaProps: spec.SchemaProps{
+							Description: "time is when it ended.",
+							Ref:         ref(metav1.Time{}.OpenAPIModelName()),
+						},
+					},
+					"state": {
+						SchemaProps: spec.SchemaProps{
+							Description: "state is Deployed, Deploying or Failed.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"message": {
+						SchemaProps: spec.SchemaProps{
+							Description: "message says what went wrong.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"cluster", "time", "state"},
+			},
+		},
+		Dependencies: []string{
+			v1.ObjectReference{}.OpenAPIModelName(), metav1.Time{}.OpenAPIModelName()},
+	}
+}
+
+func schema_pkg_apis_config_v1alpha1_RevisionSource(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "RevisionSource is something on the host, or at a URL, that was deployed from.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "kind is ConfigMap, Secret or URL.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"namespace": {
+						SchemaProps: spec.SchemaProps{
+							Description: "namespace of the object.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"name": {
+						SchemaProps: spec.SchemaProps{
+							Description: "name of the object, or the URL without what is secret in it.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"digest": {
+						SchemaProps: spec.SchemaProps{
+							Description: "digest of the contents. A Secret has none: it would help to guess what is in it.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"kind", "name"},
+			},
+		},
 	}
 }
 
@@ -6146,16 +6466,16 @@ func schema_pkg_apis_config_v1beta1_MatchCause(ref common.ReferenceCallback) com
 				Properties: map[string]spec.Schema{
 					"kind": {
 						SchemaProps: spec.SchemaProps{
-							Description: "kind of the cause.\n\nPossible enum values:\n - `\"ClusterSet\"` is a ClusterSet that selects the cluster.\n - `\"Reference\"` is a reference of the profile to the cluster.\n - `\"Selector\"` is the profile's own selector.\n - `\"Set\"` is a Set that selects the cluster.",
+							Description: "kind of the cause.\n\nPossible enum values:\n - `\"ClusterSet\"` is a ClusterSet that selects the cluster.\n - `\"Dependant\"` is a profile that depends on this one and is for the cluster.\n - `\"Reference\"` is a reference of the profile to the cluster.\n - `\"Selector\"` is the profile's own selector.\n - `\"Set\"` is a Set that selects the cluster.",
 							Default:     "",
 							Type:        []string{"string"},
 							Format:      "",
-							Enum:        []interface{}{"ClusterSet", "Reference", "Selector", "Set"},
+							Enum:        []interface{}{"ClusterSet", "Dependant", "Reference", "Selector", "Set"},
 						},
 					},
 					"name": {
 						SchemaProps: spec.SchemaProps{
-							Description: "name of the ClusterSet or Set.",
+							Description: "name of the ClusterSet, the Set, or the profile that depends on this one.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
@@ -6334,6 +6654,94 @@ func schema_pkg_apis_config_v1beta1_Profile(ref common.ReferenceCallback) common
 	}
 }
 
+func schema_pkg_apis_config_v1beta1_ProfileHistory(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "ProfileHistory is what a ClusterProfile or Profile has been and where it was deployed, read from what was recorded then. It is subresource history of both.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"metadata": {
+						SchemaProps: spec.SchemaProps{
+							Description: "metadata is the name and namespace of the profile.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(metav1.ObjectMeta{}.OpenAPIModelName()),
+						},
+					},
+					"revisions": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "revisions are the specs and contents that the profile had, the latest first.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(v1beta1.ProfileRevision{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+				},
+			},
+		},
+		Dependencies: []string{
+			v1beta1.ProfileRevision{}.OpenAPIModelName(), metav1.ObjectMeta{}.OpenAPIModelName()},
+	}
+}
+
+func schema_pkg_apis_config_v1beta1_ProfileHistoryOptions(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "ProfileHistoryOptions are the query parameters of subresource history.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"revision": {
+						SchemaProps: spec.SchemaProps{
+							Description: "revision is the number of the one revision that is asked for. 0 means all, without their specs and obstacles.",
+							Type:        []string{"integer"},
+							Format:      "int64",
+						},
+					},
+				},
+			},
+		},
+	}
+}
+
 func schema_pkg_apis_config_v1beta1_ProfileList(ref common.ReferenceCallback) common.OpenAPIDefinition {
 	return common.OpenAPIDefinition{
 		Schema: spec.Schema{
@@ -6423,6 +6831,133 @@ func schema_pkg_apis_config_v1beta1_ProfileResource(ref common.ReferenceCallback
 		},
 		Dependencies: []string{
 			v1beta1.Feature{}.OpenAPIModelName()},
+	}
+}
+
+func schema_pkg_apis_config_v1beta1_ProfileRevision(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "ProfileRevision is a spec that a profile had, with the contents that were deployed with it.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"number": {
+						SchemaProps: spec.SchemaProps{
+							Description: "number counts the revisions of the profile from 1.",
+							Default:     0,
+							Type:        []string{"integer"},
+							Format:      "int64",
+						},
+					},
+					"name": {
+						SchemaProps: spec.SchemaProps{
+							Description: "name is the name of the stored spec, which ClusterSummaries refer to. Revisions that differ in nothing but contents may share it.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"time": {
+						SchemaProps: spec.SchemaProps{
+							Description: "time is when the profile came to be so.",
+							Ref:         ref(metav1.Time{}.OpenAPIModelName()),
+						},
+					},
+					"author": {
+						SchemaProps: spec.SchemaProps{
+							Description: "author is the field manager that wrote the spec, as far as it is known.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"cause": {
+						SchemaProps: spec.SchemaProps{
+							Description: "cause says what made the revision: Spec, Contents or Rollback.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"contentsOf": {
+						SchemaProps: spec.SchemaProps{
+							Description: "contentsOf is the number of the revision whose contents are deployed, if it is a rollback.",
+							Type:        []string{"integer"},
+							Format:      "int64",
+						},
+					},
+					"state": {
+						SchemaProps: spec.SchemaProps{
+							Description: "state is Deployed, Deploying, Failed or Superseded.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"spec": {
+						SchemaProps: spec.SchemaProps{
+							Description: "spec is the profile's spec. It is given where one revision is asked for.",
+							Ref:         ref(v1beta1.ProfileSpec{}.OpenAPIModelName()),
+						},
+					},
+					"sources": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "sources are what was deployed from.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(v1beta1.RevisionSource{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+					"clusters": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "clusters are those that the revision was deployed to, or was tried to be.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(v1beta1.RevisionCluster{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+					"obstacles": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "obstacles say why the contents of the revision cannot be deployed again. They are given where one revision is asked for.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Type:   []string{"string"},
+										Format: "",
+									},
+								},
+							},
+						},
+					},
+				},
+				Required: []string{"number", "name", "time"},
+			},
+		},
+		Dependencies: []string{
+			v1beta1.ProfileSpec{}.OpenAPIModelName(), v1beta1.RevisionCluster{}.OpenAPIModelName(), v1beta1.RevisionSource{}.OpenAPIModelName(), metav1.Time{}.OpenAPIModelName()},
 	}
 }
 
@@ -6856,6 +7391,13 @@ func schema_pkg_apis_config_v1beta1_ProfileStatus(ref common.ReferenceCallback) 
 							Format:      "int32",
 						},
 					},
+					"provisionedClusterCount": {
+						SchemaProps: spec.SchemaProps{
+							Description: "provisionedClusterCount is the number of clusters that have everything.",
+							Type:        []string{"integer"},
+							Format:      "int32",
+						},
+					},
 					"failedClusters": {
 						VendorExtensible: spec.VendorExtensible{
 							Extensions: spec.Extensions{
@@ -7169,6 +7711,94 @@ func schema_pkg_apis_config_v1beta1_ResourceReport(ref common.ReferenceCallback)
 		},
 		Dependencies: []string{
 			v1beta1.DeployedResource{}.OpenAPIModelName()},
+	}
+}
+
+func schema_pkg_apis_config_v1beta1_RevisionCluster(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "RevisionCluster is how the deployment of a revision to a cluster ended.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"cluster": {
+						SchemaProps: spec.SchemaProps{
+							Description: "cluster is the managed cluster.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(v1.ObjectReference{}.OpenAPIModelName()),
+						},
+					},
+					"time": {
+						SchemaProps: spec.SchemaProps{
+							Description: "time is when it ended.",
+							Ref:         ref(metav1.Time{}.OpenAPIModelName()),
+						},
+					},
+					"state": {
+						SchemaProps: spec.SchemaProps{
+							Description: "state is Deployed, Deploying or Failed.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"message": {
+						SchemaProps: spec.SchemaProps{
+							Description: "message says what went wrong.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"cluster", "time", "state"},
+			},
+		},
+		Dependencies: []string{
+			v1.ObjectReference{}.OpenAPIModelName(), metav1.Time{}.OpenAPIModelName()},
+	}
+}
+
+func schema_pkg_apis_config_v1beta1_RevisionSource(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "RevisionSource is something on the host, or at a URL, that was deployed from.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "kind is ConfigMap, Secret or URL.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"namespace": {
+						SchemaProps: spec.SchemaProps{
+							Description: "namespace of the object.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"name": {
+						SchemaProps: spec.SchemaProps{
+							Description: "name of the object, or the URL without what is secret in it.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"digest": {
+						SchemaProps: spec.SchemaProps{
+							Description: "digest of the contents. A Secret has none: it would help to guess what is in it.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"kind", "name"},
+			},
+		},
 	}
 }
 

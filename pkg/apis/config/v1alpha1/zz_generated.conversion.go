@@ -379,6 +379,26 @@ func RegisterConversions(s *runtime.Scheme) error {
 	}); err != nil {
 		return err
 	}
+	if err := s.AddGeneratedConversionFunc((*ProfileHistory)(nil), (*config.ProfileHistory)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_v1alpha1_ProfileHistory_To_config_ProfileHistory(a.(*ProfileHistory), b.(*config.ProfileHistory), scope)
+	}); err != nil {
+		return err
+	}
+	if err := s.AddGeneratedConversionFunc((*config.ProfileHistory)(nil), (*ProfileHistory)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_config_ProfileHistory_To_v1alpha1_ProfileHistory(a.(*config.ProfileHistory), b.(*ProfileHistory), scope)
+	}); err != nil {
+		return err
+	}
+	if err := s.AddGeneratedConversionFunc((*ProfileHistoryOptions)(nil), (*config.ProfileHistoryOptions)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_v1alpha1_ProfileHistoryOptions_To_config_ProfileHistoryOptions(a.(*ProfileHistoryOptions), b.(*config.ProfileHistoryOptions), scope)
+	}); err != nil {
+		return err
+	}
+	if err := s.AddGeneratedConversionFunc((*config.ProfileHistoryOptions)(nil), (*ProfileHistoryOptions)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_config_ProfileHistoryOptions_To_v1alpha1_ProfileHistoryOptions(a.(*config.ProfileHistoryOptions), b.(*ProfileHistoryOptions), scope)
+	}); err != nil {
+		return err
+	}
 	if err := s.AddGeneratedConversionFunc((*ProfileList)(nil), (*config.ProfileList)(nil), func(a, b interface{}, scope conversion.Scope) error {
 		return Convert_v1alpha1_ProfileList_To_config_ProfileList(a.(*ProfileList), b.(*config.ProfileList), scope)
 	}); err != nil {
@@ -396,6 +416,16 @@ func RegisterConversions(s *runtime.Scheme) error {
 	}
 	if err := s.AddGeneratedConversionFunc((*config.ProfileResource)(nil), (*ProfileResource)(nil), func(a, b interface{}, scope conversion.Scope) error {
 		return Convert_config_ProfileResource_To_v1alpha1_ProfileResource(a.(*config.ProfileResource), b.(*ProfileResource), scope)
+	}); err != nil {
+		return err
+	}
+	if err := s.AddGeneratedConversionFunc((*ProfileRevision)(nil), (*config.ProfileRevision)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_v1alpha1_ProfileRevision_To_config_ProfileRevision(a.(*ProfileRevision), b.(*config.ProfileRevision), scope)
+	}); err != nil {
+		return err
+	}
+	if err := s.AddGeneratedConversionFunc((*config.ProfileRevision)(nil), (*ProfileRevision)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_config_ProfileRevision_To_v1alpha1_ProfileRevision(a.(*config.ProfileRevision), b.(*ProfileRevision), scope)
 	}); err != nil {
 		return err
 	}
@@ -459,6 +489,16 @@ func RegisterConversions(s *runtime.Scheme) error {
 	}); err != nil {
 		return err
 	}
+	if err := s.AddGeneratedConversionFunc((*RevisionSource)(nil), (*config.RevisionSource)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_v1alpha1_RevisionSource_To_config_RevisionSource(a.(*RevisionSource), b.(*config.RevisionSource), scope)
+	}); err != nil {
+		return err
+	}
+	if err := s.AddGeneratedConversionFunc((*config.RevisionSource)(nil), (*RevisionSource)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_config_RevisionSource_To_v1alpha1_RevisionSource(a.(*config.RevisionSource), b.(*RevisionSource), scope)
+	}); err != nil {
+		return err
+	}
 	if err := s.AddGeneratedConversionFunc((*SignatureVerification)(nil), (*config.SignatureVerification)(nil), func(a, b interface{}, scope conversion.Scope) error {
 		return Convert_v1alpha1_SignatureVerification_To_config_SignatureVerification(a.(*SignatureVerification), b.(*config.SignatureVerification), scope)
 	}); err != nil {
@@ -504,6 +544,11 @@ func RegisterConversions(s *runtime.Scheme) error {
 	}); err != nil {
 		return err
 	}
+	if err := s.AddGeneratedConversionFunc((*url.Values)(nil), (*ProfileHistoryOptions)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_url_Values_To_v1alpha1_ProfileHistoryOptions(a.(*url.Values), b.(*ProfileHistoryOptions), scope)
+	}); err != nil {
+		return err
+	}
 	if err := s.AddConversionFunc((*config.Addon)(nil), (*Addon)(nil), func(a, b interface{}, scope conversion.Scope) error {
 		return Convert_config_Addon_To_v1alpha1_Addon(a.(*config.Addon), b.(*Addon), scope)
 	}); err != nil {
@@ -516,6 +561,11 @@ func RegisterConversions(s *runtime.Scheme) error {
 	}
 	if err := s.AddConversionFunc((*config.ProfileStatus)(nil), (*ProfileStatus)(nil), func(a, b interface{}, scope conversion.Scope) error {
 		return Convert_config_ProfileStatus_To_v1alpha1_ProfileStatus(a.(*config.ProfileStatus), b.(*ProfileStatus), scope)
+	}); err != nil {
+		return err
+	}
+	if err := s.AddConversionFunc((*config.RevisionCluster)(nil), (*RevisionCluster)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_config_RevisionCluster_To_v1alpha1_RevisionCluster(a.(*config.RevisionCluster), b.(*RevisionCluster), scope)
 	}); err != nil {
 		return err
 	}
@@ -536,6 +586,11 @@ func RegisterConversions(s *runtime.Scheme) error {
 	}
 	if err := s.AddConversionFunc((*ProfileStatus)(nil), (*config.ProfileStatus)(nil), func(a, b interface{}, scope conversion.Scope) error {
 		return Convert_v1alpha1_ProfileStatus_To_config_ProfileStatus(a.(*ProfileStatus), b.(*config.ProfileStatus), scope)
+	}); err != nil {
+		return err
+	}
+	if err := s.AddConversionFunc((*RevisionCluster)(nil), (*config.RevisionCluster)(nil), func(a, b interface{}, scope conversion.Scope) error {
+		return Convert_v1alpha1_RevisionCluster_To_config_RevisionCluster(a.(*RevisionCluster), b.(*config.RevisionCluster), scope)
 	}); err != nil {
 		return err
 	}
@@ -1495,6 +1550,86 @@ func Convert_config_Profile_To_v1alpha1_Profile(in *config.Profile, out *Profile
 	return autoConvert_config_Profile_To_v1alpha1_Profile(in, out, s)
 }
 
+func autoConvert_v1alpha1_ProfileHistory_To_config_ProfileHistory(in *ProfileHistory, out *config.ProfileHistory, s conversion.Scope) error {
+	out.ObjectMeta = in.ObjectMeta
+	if in.Revisions != nil {
+		in, out := &in.Revisions, &out.Revisions
+		*out = make([]config.ProfileRevision, len(*in))
+		for i := range *in {
+			if err := Convert_v1alpha1_ProfileRevision_To_config_ProfileRevision(&(*in)[i], &(*out)[i], s); err != nil {
+				return err
+			}
+		}
+	} else {
+		out.Revisions = nil
+	}
+	return nil
+}
+
+// Convert_v1alpha1_ProfileHistory_To_config_ProfileHistory is an autogenerated conversion function.
+func Convert_v1alpha1_ProfileHistory_To_config_ProfileHistory(in *ProfileHistory, out *config.ProfileHistory, s conversion.Scope) error {
+	return autoConvert_v1alpha1_ProfileHistory_To_config_ProfileHistory(in, out, s)
+}
+
+func autoConvert_config_ProfileHistory_To_v1alpha1_ProfileHistory(in *config.ProfileHistory, out *ProfileHistory, s conversion.Scope) error {
+	out.ObjectMeta = in.ObjectMeta
+	if in.Revisions != nil {
+		in, out := &in.Revisions, &out.Revisions
+		*out = make([]ProfileRevision, len(*in))
+		for i := range *in {
+			if err := Convert_config_ProfileRevision_To_v1alpha1_ProfileRevision(&(*in)[i], &(*out)[i], s); err != nil {
+				return err
+			}
+		}
+	} else {
+		out.Revisions = nil
+	}
+	return nil
+}
+
+// Convert_config_ProfileHistory_To_v1alpha1_ProfileHistory is an autogenerated conversion function.
+func Convert_config_ProfileHistory_To_v1alpha1_ProfileHistory(in *config.ProfileHistory, out *ProfileHistory, s conversion.Scope) error {
+	return autoConvert_config_ProfileHistory_To_v1alpha1_ProfileHistory(in, out, s)
+}
+
+func autoConvert_v1alpha1_ProfileHistoryOptions_To_config_ProfileHistoryOptions(in *ProfileHistoryOptions, out *config.ProfileHistoryOptions, s conversion.Scope) error {
+	out.Revision = in.Revision
+	return nil
+}
+
+// Convert_v1alpha1_ProfileHistoryOptions_To_config_ProfileHistoryOptions is an autogenerated conversion function.
+func Convert_v1alpha1_ProfileHistoryOptions_To_config_ProfileHistoryOptions(in *ProfileHistoryOptions, out *config.ProfileHistoryOptions, s conversion.Scope) error {
+	return autoConvert_v1alpha1_ProfileHistoryOptions_To_config_ProfileHistoryOptions(in, out, s)
+}
+
+func autoConvert_config_ProfileHistoryOptions_To_v1alpha1_ProfileHistoryOptions(in *config.ProfileHistoryOptions, out *ProfileHistoryOptions, s conversion.Scope) error {
+	out.Revision = in.Revision
+	return nil
+}
+
+// Convert_config_ProfileHistoryOptions_To_v1alpha1_ProfileHistoryOptions is an autogenerated conversion function.
+func Convert_config_ProfileHistoryOptions_To_v1alpha1_ProfileHistoryOptions(in *config.ProfileHistoryOptions, out *ProfileHistoryOptions, s conversion.Scope) error {
+	return autoConvert_config_ProfileHistoryOptions_To_v1alpha1_ProfileHistoryOptions(in, out, s)
+}
+
+func autoConvert_url_Values_To_v1alpha1_ProfileHistoryOptions(in *url.Values, out *ProfileHistoryOptions, s conversion.Scope) error {
+	// WARNING: Field TypeMeta does not have json tag, skipping.
+
+	if values, ok := map[string][]string(*in)["revision"]; ok && len(values) > 0 {
+		if err := runtime.Convert_Slice_string_To_int64(&values, &out.Revision, s); err != nil {
+			return err
+		}
+	} else {
+		out.Revision = 0
+	}
+	return nil
+}
+
+// Convert_url_Values_To_v1alpha1_ProfileHistoryOptions is an autogenerated conversion function.
+func Convert_url_Values_To_v1alpha1_ProfileHistoryOptions(in *url.Values, out *ProfileHistoryOptions, s conversion.Scope) error {
+	return autoConvert_url_Values_To_v1alpha1_ProfileHistoryOptions(in, out, s)
+}
+
 func autoConvert_v1alpha1_ProfileList_To_config_ProfileList(in *ProfileList, out *config.ProfileList, s conversion.Scope) error {
 	out.ListMeta = in.ListMeta
 	if in.Items != nil {
@@ -1555,6 +1690,82 @@ func autoConvert_config_ProfileResource_To_v1alpha1_ProfileResource(in *config.P
 // Convert_config_ProfileResource_To_v1alpha1_ProfileResource is an autogenerated conversion function.
 func Convert_config_ProfileResource_To_v1alpha1_ProfileResource(in *config.ProfileResource, out *ProfileResource, s conversion.Scope) error {
 	return autoConvert_config_ProfileResource_To_v1alpha1_ProfileResource(in, out, s)
+}
+
+func autoConvert_v1alpha1_ProfileRevision_To_config_ProfileRevision(in *ProfileRevision, out *config.ProfileRevision, s conversion.Scope) error {
+	out.Number = in.Number
+	out.Name = in.Name
+	out.Time = in.Time
+	out.Author = in.Author
+	out.Cause = in.Cause
+	out.ContentsOf = in.ContentsOf
+	out.State = in.State
+	if in.Spec != nil {
+		in, out := &in.Spec, &out.Spec
+		*out = new(config.ProfileSpec)
+		if err := Convert_v1alpha1_ProfileSpec_To_config_ProfileSpec(*in, *out, s); err != nil {
+			return err
+		}
+	} else {
+		out.Spec = nil
+	}
+	out.Sources = *(*[]config.RevisionSource)(unsafe.Pointer(&in.Sources))
+	if in.Clusters != nil {
+		in, out := &in.Clusters, &out.Clusters
+		*out = make([]config.RevisionCluster, len(*in))
+		for i := range *in {
+			if err := Convert_v1alpha1_RevisionCluster_To_config_RevisionCluster(&(*in)[i], &(*out)[i], s); err != nil {
+				return err
+			}
+		}
+	} else {
+		out.Clusters = nil
+	}
+	out.Obstacles = *(*[]string)(unsafe.Pointer(&in.Obstacles))
+	return nil
+}
+
+// Convert_v1alpha1_ProfileRevision_To_config_ProfileRevision is an autogenerated conversion function.
+func Convert_v1alpha1_ProfileRevision_To_config_ProfileRevision(in *ProfileRevision, out *config.ProfileRevision, s conversion.Scope) error {
+	return autoConvert_v1alpha1_ProfileRevision_To_config_ProfileRevision(in, out, s)
+}
+
+func autoConvert_config_ProfileRevision_To_v1alpha1_ProfileRevision(in *config.ProfileRevision, out *ProfileRevision, s conversion.Scope) error {
+	out.Number = in.Number
+	out.Name = in.Name
+	out.Time = in.Time
+	out.Author = in.Author
+	out.Cause = in.Cause
+	out.ContentsOf = in.ContentsOf
+	out.State = in.State
+	if in.Spec != nil {
+		in, out := &in.Spec, &out.Spec
+		*out = new(ProfileSpec)
+		if err := Convert_config_ProfileSpec_To_v1alpha1_ProfileSpec(*in, *out, s); err != nil {
+			return err
+		}
+	} else {
+		out.Spec = nil
+	}
+	out.Sources = *(*[]RevisionSource)(unsafe.Pointer(&in.Sources))
+	if in.Clusters != nil {
+		in, out := &in.Clusters, &out.Clusters
+		*out = make([]RevisionCluster, len(*in))
+		for i := range *in {
+			if err := Convert_config_RevisionCluster_To_v1alpha1_RevisionCluster(&(*in)[i], &(*out)[i], s); err != nil {
+				return err
+			}
+		}
+	} else {
+		out.Clusters = nil
+	}
+	out.Obstacles = *(*[]string)(unsafe.Pointer(&in.Obstacles))
+	return nil
+}
+
+// Convert_config_ProfileRevision_To_v1alpha1_ProfileRevision is an autogenerated conversion function.
+func Convert_config_ProfileRevision_To_v1alpha1_ProfileRevision(in *config.ProfileRevision, out *ProfileRevision, s conversion.Scope) error {
+	return autoConvert_config_ProfileRevision_To_v1alpha1_ProfileRevision(in, out, s)
 }
 
 func autoConvert_v1alpha1_ProfileSpec_To_config_ProfileSpec(in *ProfileSpec, out *config.ProfileSpec, s conversion.Scope) error {
@@ -1636,6 +1847,7 @@ func Convert_config_ProfileSpec_To_v1alpha1_ProfileSpec(in *config.ProfileSpec, 
 func autoConvert_v1alpha1_ProfileStatus_To_config_ProfileStatus(in *ProfileStatus, out *config.ProfileStatus, s conversion.Scope) error {
 	out.MatchingClusters = *(*[]corev1.ObjectReference)(unsafe.Pointer(&in.MatchingClusters))
 	out.MatchingClusterCount = in.MatchingClusterCount
+	out.ProvisionedClusterCount = in.ProvisionedClusterCount
 	if in.FailedClusters != nil {
 		in, out := &in.FailedClusters, &out.FailedClusters
 		*out = make([]config.FailedCluster, len(*in))
@@ -1664,6 +1876,7 @@ func autoConvert_v1alpha1_ProfileStatus_To_config_ProfileStatus(in *ProfileStatu
 func autoConvert_config_ProfileStatus_To_v1alpha1_ProfileStatus(in *config.ProfileStatus, out *ProfileStatus, s conversion.Scope) error {
 	out.MatchingClusters = *(*[]corev1.ObjectReference)(unsafe.Pointer(&in.MatchingClusters))
 	out.MatchingClusterCount = in.MatchingClusterCount
+	out.ProvisionedClusterCount = in.ProvisionedClusterCount
 	if in.FailedClusters != nil {
 		in, out := &in.FailedClusters, &out.FailedClusters
 		*out = make([]FailedCluster, len(*in))
@@ -1787,6 +2000,42 @@ func autoConvert_config_ResourceReport_To_v1alpha1_ResourceReport(in *config.Res
 // Convert_config_ResourceReport_To_v1alpha1_ResourceReport is an autogenerated conversion function.
 func Convert_config_ResourceReport_To_v1alpha1_ResourceReport(in *config.ResourceReport, out *ResourceReport, s conversion.Scope) error {
 	return autoConvert_config_ResourceReport_To_v1alpha1_ResourceReport(in, out, s)
+}
+
+func autoConvert_v1alpha1_RevisionCluster_To_config_RevisionCluster(in *RevisionCluster, out *config.RevisionCluster, s conversion.Scope) error {
+	out.Cluster = in.Cluster
+	out.Time = in.Time
+	out.State = in.State
+	out.Message = in.Message
+	return nil
+}
+
+func autoConvert_config_RevisionCluster_To_v1alpha1_RevisionCluster(in *config.RevisionCluster, out *RevisionCluster, s conversion.Scope) error {
+	out.Cluster = in.Cluster
+	out.Time = in.Time
+	out.State = in.State
+	out.Message = in.Message
+	return nil
+}
+
+func autoConvert_v1alpha1_RevisionSource_To_config_RevisionSource(in *RevisionSource, out *config.RevisionSource, s conversion.Scope) error {
+	*out = *(*config.RevisionSource)(unsafe.Pointer(in))
+	return nil
+}
+
+// Convert_v1alpha1_RevisionSource_To_config_RevisionSource is an autogenerated conversion function.
+func Convert_v1alpha1_RevisionSource_To_config_RevisionSource(in *RevisionSource, out *config.RevisionSource, s conversion.Scope) error {
+	return autoConvert_v1alpha1_RevisionSource_To_config_RevisionSource(in, out, s)
+}
+
+func autoConvert_config_RevisionSource_To_v1alpha1_RevisionSource(in *config.RevisionSource, out *RevisionSource, s conversion.Scope) error {
+	*out = *(*RevisionSource)(unsafe.Pointer(in))
+	return nil
+}
+
+// Convert_config_RevisionSource_To_v1alpha1_RevisionSource is an autogenerated conversion function.
+func Convert_config_RevisionSource_To_v1alpha1_RevisionSource(in *config.RevisionSource, out *RevisionSource, s conversion.Scope) error {
+	return autoConvert_config_RevisionSource_To_v1alpha1_RevisionSource(in, out, s)
 }
 
 func autoConvert_v1alpha1_SignatureVerification_To_config_SignatureVerification(in *SignatureVerification, out *config.SignatureVerification, s conversion.Scope) error {

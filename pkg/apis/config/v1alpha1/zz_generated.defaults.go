@@ -28,6 +28,7 @@ func RegisterDefaults(scheme *runtime.Scheme) error {
 	scheme.AddTypeDefaultingFunc(&ClusterSummaryList{}, func(obj interface{}) { SetObjectDefaults_ClusterSummaryList(obj.(*ClusterSummaryList)) })
 	scheme.AddTypeDefaultingFunc(&Diff{}, func(obj interface{}) { SetObjectDefaults_Diff(obj.(*Diff)) })
 	scheme.AddTypeDefaultingFunc(&Profile{}, func(obj interface{}) { SetObjectDefaults_Profile(obj.(*Profile)) })
+	scheme.AddTypeDefaultingFunc(&ProfileHistory{}, func(obj interface{}) { SetObjectDefaults_ProfileHistory(obj.(*ProfileHistory)) })
 	scheme.AddTypeDefaultingFunc(&ProfileList{}, func(obj interface{}) { SetObjectDefaults_ProfileList(obj.(*ProfileList)) })
 	return nil
 }
@@ -387,6 +388,97 @@ func SetObjectDefaults_Profile(in *Profile) {
 		if a.MetricSource != nil {
 			if a.MetricSource.Path == "" {
 				a.MetricSource.Path = "api/v1/query"
+			}
+		}
+	}
+}
+
+func SetObjectDefaults_ProfileHistory(in *ProfileHistory) {
+	for i := range in.Revisions {
+		a := &in.Revisions[i]
+		if a.Spec != nil {
+			if a.Spec.SyncMode == "" {
+				a.Spec.SyncMode = "Continuous"
+			}
+			if a.Spec.Tier == 0 {
+				a.Spec.Tier = 100
+			}
+			if a.Spec.StopMatchingBehavior == "" {
+				a.Spec.StopMatchingBehavior = "WithdrawPolicies"
+			}
+			for j := range a.Spec.PolicyRefs {
+				b := &a.Spec.PolicyRefs[j]
+				if b.DeploymentType == "" {
+					b.DeploymentType = "Remote"
+				}
+				if b.Tier == 0 {
+					b.Tier = 100
+				}
+			}
+			for j := range a.Spec.HelmCharts {
+				b := &a.Spec.HelmCharts[j]
+				if b.HelmChartAction == "" {
+					b.HelmChartAction = "Install"
+				}
+				if b.Options != nil {
+					if b.Options.InstallOptions.CreateNamespace == nil {
+						var ptrVar1 bool = true
+						b.Options.InstallOptions.CreateNamespace = &ptrVar1
+					}
+					if b.Options.InstallOptions.Replace == nil {
+						var ptrVar1 bool = true
+						b.Options.InstallOptions.Replace = &ptrVar1
+					}
+					if b.Options.InstallOptions.RecoverAfterConsecutiveFailures == nil {
+						var ptrVar1 int32 = 5
+						b.Options.InstallOptions.RecoverAfterConsecutiveFailures = &ptrVar1
+					}
+					if b.Options.UpgradeOptions.MaxHistory == nil {
+						var ptrVar1 int32 = 2
+						b.Options.UpgradeOptions.MaxHistory = &ptrVar1
+					}
+				}
+			}
+			for j := range a.Spec.KustomizationRefs {
+				b := &a.Spec.KustomizationRefs[j]
+				if b.DeploymentType == "" {
+					b.DeploymentType = "Remote"
+				}
+				if b.Tier == 0 {
+					b.Tier = 100
+				}
+			}
+			for j := range a.Spec.ValidateHealths {
+				b := &a.Spec.ValidateHealths[j]
+				if b.MetricSource != nil {
+					if b.MetricSource.Path == "" {
+						b.MetricSource.Path = "api/v1/query"
+					}
+				}
+			}
+			for j := range a.Spec.PreDeployChecks {
+				b := &a.Spec.PreDeployChecks[j]
+				if b.MetricSource != nil {
+					if b.MetricSource.Path == "" {
+						b.MetricSource.Path = "api/v1/query"
+					}
+				}
+			}
+			for j := range a.Spec.PreDeleteChecks {
+				b := &a.Spec.PreDeleteChecks[j]
+				if b.MetricSource != nil {
+					if b.MetricSource.Path == "" {
+						b.MetricSource.Path = "api/v1/query"
+					}
+				}
+			}
+			for j := range a.Spec.PostDeleteChecks {
+				b := &a.Spec.PostDeleteChecks[j]
+				if b.MetricSource != nil {
+					if b.MetricSource.Path == "" {
+						b.MetricSource.Path = "api/v1/query"
+					}
+				}
 			}
 		}
 	}

@@ -11,6 +11,7 @@ const (
 	KindClusterConfiguration = "ClusterConfiguration"
 	KindClusterReport        = "ClusterReport"
 	KindAddon                = "Addon"
+	KindProfileHistory       = "ProfileHistory"
 )
 
 // Finalizers.
@@ -28,6 +29,11 @@ const (
 // what becomes of its content, as the profile's stopMatchingBehavior does. It is
 // asked for only where nothing else says so: ReasonRevisionLost.
 const StopMatchingBehaviorAnnotation = "muster.projectsveltos.io/stop-matching-behavior"
+
+// AnnotationContentsOf on a profile is the number of a revision in its history. While
+// the profile has the spec of that revision, the contents that ConfigMaps and URLs had
+// then are deployed, in place of those that they have now.
+const AnnotationContentsOf = "muster.projectsveltos.io/contents-of"
 
 // Labels of an Addon.
 const (

@@ -276,6 +276,9 @@ type ProfileStatus struct {
 	// matchingClusterCount is the number of all clusters that the profile selects.
 	// +optional
 	MatchingClusterCount int32 `json:"matchingClusterCount,omitempty"`
+	// provisionedClusterCount is the number of clusters that have everything.
+	// +optional
+	ProvisionedClusterCount int32 `json:"provisionedClusterCount,omitempty"`
 	// failedClusters are the clusters to which deployment failed.
 	// +listType=atomic
 	// +optional

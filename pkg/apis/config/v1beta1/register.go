@@ -51,6 +51,8 @@ func addKnownTypes(scheme *runtime.Scheme) error {
 		&AddonList{},
 		&Diff{},
 		&DiffOptions{},
+		&ProfileHistory{},
+		&ProfileHistoryOptions{},
 	)
 	metav1.AddToGroupVersion(scheme, SchemeGroupVersion)
 	return nil

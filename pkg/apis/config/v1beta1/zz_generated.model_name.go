@@ -194,6 +194,16 @@ func (in Profile) OpenAPIModelName() string {
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
+func (in ProfileHistory) OpenAPIModelName() string {
+	return "io.muster-project.config.v1beta1.ProfileHistory"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in ProfileHistoryOptions) OpenAPIModelName() string {
+	return "io.muster-project.config.v1beta1.ProfileHistoryOptions"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ProfileList) OpenAPIModelName() string {
 	return "io.muster-project.config.v1beta1.ProfileList"
 }
@@ -201,6 +211,11 @@ func (in ProfileList) OpenAPIModelName() string {
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ProfileResource) OpenAPIModelName() string {
 	return "io.muster-project.config.v1beta1.ProfileResource"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in ProfileRevision) OpenAPIModelName() string {
+	return "io.muster-project.config.v1beta1.ProfileRevision"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
@@ -236,6 +251,16 @@ func (in RemoteURL) OpenAPIModelName() string {
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ResourceReport) OpenAPIModelName() string {
 	return "io.muster-project.config.v1beta1.ResourceReport"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in RevisionCluster) OpenAPIModelName() string {
+	return "io.muster-project.config.v1beta1.RevisionCluster"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in RevisionSource) OpenAPIModelName() string {
+	return "io.muster-project.config.v1beta1.RevisionSource"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.

@@ -73,6 +73,7 @@ func validateProfile(meta *metav1.ObjectMeta, spec *config.ProfileSpec) field.Er
 	errs = append(errs, validateTenant(meta)...)
 	errs = append(errs, validateTransition(meta, spec)...)
 	errs = append(errs, validateDependsOn(spec.DependsOn, meta.Name, field.NewPath("spec", "dependsOn"))...)
+	errs = append(errs, validateContentsOf(meta)...)
 	return append(errs, validateProfileSpec(spec, meta.Namespace, field.NewPath("spec"))...)
 }
 

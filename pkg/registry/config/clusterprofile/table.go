@@ -30,6 +30,14 @@ func Table[T registry.Object](spec func(T) *config.ProfileSpec, status func(T) *
 			Cell: func(p T) any { return int64(status(p).MatchingClusterCount) },
 		},
 		{
+			Header: "Provisioned", Type: registry.Integer, Help: "how many of them have everything",
+			Cell: func(p T) any { return int64(status(p).ProvisionedClusterCount) },
+		},
+		{
+			Header: "Failed", Type: registry.Integer, Help: "how many clusters deployment failed in",
+			Cell: func(p T) any { return int64(len(status(p).FailedClusters)) },
+		},
+		{
 			Header: "SyncMode", Type: registry.String, Help: "when content is deployed",
 			Cell: func(p T) any { return string(spec(p).SyncMode) },
 		},
@@ -41,10 +49,6 @@ func Table[T registry.Object](spec func(T) *config.ProfileSpec, status func(T) *
 		{
 			Header: "Sets", Type: registry.String, Help: "the sets whose clusters the profile selects", Wide: true,
 			Cell: func(p T) any { return strings.Join(spec(p).SetRefs, ",") },
-		},
-		{
-			Header: "Failed", Type: registry.Integer, Help: "how many clusters deployment failed in", Wide: true,
-			Cell: func(p T) any { return int64(len(status(p).FailedClusters)) },
 		},
 	}
 }

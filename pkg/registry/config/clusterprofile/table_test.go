@@ -21,19 +21,19 @@ func TestTable(t *testing.T) {
 		profile config.ClusterProfile
 		want    []any
 	}{
-		"new": {want: []any{"", "", int64(0), "", "<unknown>", int64(0), "", int64(0)}},
+		"new": {want: []any{"", "", int64(0), int64(0), int64(0), "", "<unknown>", int64(0), ""}},
 		"deployed": {
 			profile: config.ClusterProfile{
 				Spec:   config.ProfileSpec{SyncMode: config.SyncModeContinuous, Tier: 50, SetRefs: []string{"prod", "edge"}},
-				Status: config.ProfileStatus{MatchingClusterCount: 3, Conditions: condition(metav1.ConditionTrue, "Provisioned")},
+				Status: config.ProfileStatus{MatchingClusterCount: 3, ProvisionedClusterCount: 2, Conditions: condition(metav1.ConditionTrue, "Provisioned")},
 			},
-			want: []any{"", "True", int64(3), "Continuous", "<unknown>", int64(50), "prod,edge", int64(0)},
+			want: []any{"", "True", int64(3), int64(2), int64(0), "Continuous", "<unknown>", int64(50), "prod,edge"},
 		},
 		"failing": {
 			profile: config.ClusterProfile{Status: config.ProfileStatus{
 				FailedClusters: make([]config.FailedCluster, 2), Conditions: condition(metav1.ConditionFalse, "SourceMissing"),
 			}},
-			want: []any{"", "SourceMissing", int64(0), "", "<unknown>", int64(0), "", int64(2)},
+			want: []any{"", "SourceMissing", int64(0), int64(0), int64(2), "", "<unknown>", int64(0), ""},
 		},
 	}
 	for name, test := range tests {

@@ -16,7 +16,7 @@ import (
 type MatchCauseApplyConfiguration struct {
 	// kind of the cause.
 	Kind *configv1beta1.MatchCauseKind `json:"kind,omitempty"`
-	// name of the ClusterSet or Set.
+	// name of the ClusterSet, the Set, or the profile that depends on this one.
 	Name *string `json:"name,omitempty"`
 }
 

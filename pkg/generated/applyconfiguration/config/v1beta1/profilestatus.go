@@ -21,6 +21,8 @@ type ProfileStatusApplyConfiguration struct {
 	MatchingClusters []v1.ObjectReference `json:"matchingClusters,omitempty"`
 	// matchingClusterCount is the number of all clusters that the profile selects.
 	MatchingClusterCount *int32 `json:"matchingClusterCount,omitempty"`
+	// provisionedClusterCount is the number of clusters that have everything.
+	ProvisionedClusterCount *int32 `json:"provisionedClusterCount,omitempty"`
 	// failedClusters are the clusters to which deployment failed.
 	FailedClusters []FailedClusterApplyConfiguration `json:"failedClusters,omitempty"`
 	// updatingClusters are the clusters that are being updated.
@@ -60,6 +62,14 @@ func (b *ProfileStatusApplyConfiguration) WithMatchingClusters(values ...v1.Obje
 // If called multiple times, the MatchingClusterCount field is set to the value of the last call.
 func (b *ProfileStatusApplyConfiguration) WithMatchingClusterCount(value int32) *ProfileStatusApplyConfiguration {
 	b.MatchingClusterCount = &value
+	return b
+}
+
+// WithProvisionedClusterCount sets the ProvisionedClusterCount field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ProvisionedClusterCount field is set to the value of the last call.
+func (b *ProfileStatusApplyConfiguration) WithProvisionedClusterCount(value int32) *ProfileStatusApplyConfiguration {
+	b.ProvisionedClusterCount = &value
 	return b
 }
 

@@ -4,11 +4,11 @@
 package profile
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
@@ -120,7 +120,7 @@ func (r *Reconciler) author(ctx context.Context, p profile) string {
 	var latest int64
 	for _, managed := range stored.GetManagedFields() {
 		if managed.Subresource != "" || managed.FieldsV1 == nil || managed.Time == nil ||
-			managed.Time.Unix() < latest || !bytes.Contains(managed.FieldsV1.Raw, []byte(`"f:spec"`)) {
+			managed.Time.Unix() < latest || !strings.Contains(managed.FieldsV1.GetRawString(), `"f:spec"`) {
 			continue
 		}
 		name, latest = managed.Manager, managed.Time.Unix()

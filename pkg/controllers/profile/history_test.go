@@ -35,7 +35,7 @@ type authored struct{ client.Reader }
 func (a authored) Get(ctx context.Context, key client.ObjectKey, into client.Object, options ...client.GetOption) error {
 	at := metav1.NewTime(time.Now())
 	wrote := func(manager, subresource, fields string) metav1.ManagedFieldsEntry {
-		return metav1.ManagedFieldsEntry{Manager: manager, Subresource: subresource, Time: &at, FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)}}
+		return metav1.ManagedFieldsEntry{Manager: manager, Subresource: subresource, Time: &at, FieldsV1: metav1.NewFieldsV1(fields)}
 	}
 	err := a.Reader.Get(ctx, key, into, options...)
 	into.SetManagedFields([]metav1.ManagedFieldsEntry{

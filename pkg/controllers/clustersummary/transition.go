@@ -97,12 +97,25 @@ func (r *Reconciler) notReadyToTakeOver(next *configv1beta1.ClusterSummary, clus
 // have: what others have may be missing yet, and nothing else.
 func knowsWhatItWants(result deploy.Result) bool {
 	for _, feature := range result.Features {
-		for _, leaf := range leaves(feature.Err) {
-			switch leaf.(type) {
-			case *deploy.ConflictError, *deploy.WaitingError:
-			default:
+		if !onlyMissesOthers(feature.Err) {
+			return false
+		}
+	}
+	return true
+}
+
+// onlyMissesOthers reports whether nothing is wrong but that others have something, also
+// where that was given up.
+func onlyMissesOthers(err error) bool {
+	for _, leaf := range leaves(err) {
+		switch leaf := leaf.(type) {
+		case *deploy.ConflictError, *deploy.WaitingError:
+		case *finalError:
+			if !onlyMissesOthers(leaf.err) {
 				return false
 			}
+		default:
+			return false
 		}
 	}
 	return true

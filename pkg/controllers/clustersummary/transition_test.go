@@ -58,6 +58,7 @@ func TestAWithdrawalWaitsForItsSuccessor(t *testing.T) {
 		"a source of it is missing":         {[]client.Object{successor, next}, ended(print, nil, errors.Join(conflict, errors.New("missing"))), true},
 		"it waits for what is to be let go": {[]client.Object{successor, next}, ended(print, nil, errors.Join(conflict, conflict)), false},
 		"it has all that it wants":          {[]client.Object{successor, next}, ended(print, nil, nil), false},
+		"it has given up waiting":           {[]client.Object{successor, next}, ended(print, nil, &finalError{1, errors.Join(conflict, conflict)}), false},
 		"it was deployed its one time":      {[]client.Object{successor, once}, nil, false},
 	} {
 		t.Run(name, func(t *testing.T) {

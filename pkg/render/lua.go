@@ -25,7 +25,7 @@ const (
 var (
 	errLuaAndTemplate = errors.New("is marked as a template and as a Lua script; it can be one of them")
 	errLuaValues      = errors.New("is marked as a Lua script, which makes manifests for policyRefs and nothing else; values, patches and kustomizations are YAML or Go templates")
-	errNoScripts      = errors.New("Lua is not evaluated here")
+	errNoScripts      = errors.New("no Lua is evaluated here")
 )
 
 func (s Source) is(annotation string) bool {

@@ -17,7 +17,7 @@ import (
 
 const aDiff = "--- a (live)\n+++ a (profile)\n@@ -1 +1 @@\n-x\n+y\n"
 
-func resource(name, action, message string) configv1beta1.ResourceReport {
+func resourceReport(name, action, message string) configv1beta1.ResourceReport {
 	return configv1beta1.ResourceReport{Resource: configv1beta1.DeployedResource{Kind: "ConfigMap", Namespace: "apps", Name: name}, Action: action, Message: message}
 }
 
@@ -29,11 +29,11 @@ func TestDiffPrintsAndExits(t *testing.T) {
 		failed string
 		code   int
 	}{
-		"nothing": {configv1beta1.ClusterDiff{Resources: []configv1beta1.ResourceReport{resource("a", "No Action", "")}}, "", "", 0},
+		"nothing": {configv1beta1.ClusterDiff{Resources: []configv1beta1.ResourceReport{resourceReport("a", "No Action", "")}}, "", "", 0},
 		"changes": {
 			configv1beta1.ClusterDiff{
 				Releases:  []configv1beta1.ReleaseReport{{ReleaseName: "r", ReleaseNamespace: "apps", Action: "Upgrade", Message: "upgrades nginx"}},
-				Resources: []configv1beta1.ResourceReport{resource("a", "Update", aDiff), resource("b", "Delete", "")},
+				Resources: []configv1beta1.ResourceReport{resourceReport("a", "Update", aDiff), resourceReport("b", "Delete", "")},
 			},
 			"civo/c1: Upgrade release apps/r: upgrades nginx\ncivo/c1: Update ConfigMap apps/a\n" + aDiff + "civo/c1: Delete ConfigMap apps/b\n", "", 1,
 		},
@@ -65,7 +65,7 @@ func TestShowDryRun(t *testing.T) {
 		Spec:       configv1beta1.ClusterReportSpec{ClusterNamespace: "civo", ClusterName: "c1"},
 		Status: configv1beta1.ClusterReportStatus{
 			ReleaseReports:  []configv1beta1.ReleaseReport{{ReleaseName: "r", ReleaseNamespace: "apps", Action: "Install"}},
-			ResourceReports: []configv1beta1.ResourceReport{resource("a", "Update", aDiff)},
+			ResourceReports: []configv1beta1.ResourceReport{resourceReport("a", "Update", aDiff)},
 		},
 	}}
 	var table strings.Builder

@@ -139,7 +139,7 @@ func TestReload(t *testing.T) {
 	s.write("other", "2")
 	now = want("something else changes", false, now)
 	s.write("settings", "2")
-	now = want("it is written as it was", false, now)
+	want("it is written as it was", false, now)
 	if s.patches != 3 {
 		t.Errorf("%d patches, want 3", s.patches)
 	}

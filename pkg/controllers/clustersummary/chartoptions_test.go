@@ -111,8 +111,8 @@ func TestOptionsOfTheChartItself(t *testing.T) {
 	if !optionsOf(t, &configv1beta1.HelmOptions{DependencyUpdate: true}).Ref.DependencyUpdate {
 		t.Error("dependencyUpdate is ignored")
 	}
-	b, _ := newBuilder(t, "", nil)
-	list := b.charts(t.Context(), []configv1beta1.HelmChart{{ReleaseName: "r", RegistryCredentialsConfig: &configv1beta1.RegistryCredentialsConfig{
+	b, _ := newRegistryBuilder(t, "")
+	list := b.charts(t.Context(), []configv1beta1.HelmChart{{RepositoryURL: "oci://registry.example", ReleaseName: "r", RegistryCredentialsConfig: &configv1beta1.RegistryCredentialsConfig{
 		Credentials: &libv1beta1.SecretReference{Namespace: "civo", Name: "login"},
 	}}})
 	if got := list.Charts[0].Credentials; got == nil || got.Namespace != "civo" || got.Name != "login" {

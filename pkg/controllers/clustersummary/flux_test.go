@@ -138,7 +138,6 @@ func TestBadFluxSources(t *testing.T) {
 		"a wrong digest":    {configv1beta1.PolicyRef{Name: "wrong"}, "GitRepository civo/wrong: fetching " + sourcesURL + "/other: it is not what it should be", configv1beta1.ReasonSourceInvalid},
 		"an artifact gone":  {configv1beta1.PolicyRef{Name: "gone"}, "GitRepository civo/gone: fetching", configv1beta1.ReasonSourceMissing},
 		"another namespace": {configv1beta1.PolicyRef{Name: "good", Namespace: "other"}, "reads from its own namespace", ""},
-		"an annotation":     {configv1beta1.PolicyRef{Name: "lua"}, "is not supported", configv1beta1.ReasonSourceInvalid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newFluxBuilder(t, "civo", bodies, objects)

@@ -54,7 +54,6 @@ func TestValidateOptions(t *testing.T) {
 		"Muster's label":      {labels("muster.projectsveltos.io/options", "x"), []string{"charts[0].options.labels[muster.projectsveltos.io/options]: Forbidden"}},
 		"long template":       {labels("a", "{{"+strings.Repeat("1", maxTemplateSize)), []string{"charts[0].options.labels[a]: Too long"}},
 		"long description":    {func(o *options) { o.Description = "{{" + strings.Repeat("1", maxTemplateSize) }, []string{"charts[0].options.description: Too long"}},
-		"credentials for all": {func(o *options) { o.PassCredentialsAll = true }, []string{"charts[0].options.passCredentialsAll: Forbidden: not supported yet"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

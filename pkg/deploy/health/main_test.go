@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -49,12 +48,11 @@ func startScripts(t *testing.T) *script.Pool {
 	return pool
 }
 
-// apiServer answers reads with what it is told to, by path, lets watches see what is
-// sent, and notes all writes.
+// apiServer answers reads with what it is told to, by path, and lets watches see what is
+// sent.
 type apiServer struct {
 	mu      sync.Mutex
 	answers map[string]string
-	writes  []string
 	events  chan string
 	ended   chan struct{}
 }
@@ -65,40 +63,20 @@ func (a *apiServer) set(path, answer string) {
 	a.answers[path] = answer
 }
 
-func (a *apiServer) written() []string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return append([]string(nil), a.writes...)
-}
-
 func (a *apiServer) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	if req.URL.Query().Get("watch") != "" {
 		a.watch(w, req)
 		return
 	}
-	body, _ := io.ReadAll(req.Body)
 	a.mu.Lock()
-	if req.Method != http.MethodGet {
-		a.writes = append(a.writes, req.Method+" "+req.URL.Path+" "+string(body))
-	}
-	answer, found := a.answers[req.Method+" "+req.URL.Path]
-	if !found {
-		answer, found = a.answers[req.URL.Path]
-	}
+	answer, found := a.answers[req.URL.Path]
 	a.mu.Unlock()
-	switch {
-	case found:
-		fmt.Fprint(w, answer)
-	case req.Method == http.MethodPost:
-		w.WriteHeader(http.StatusCreated)
-		_, _ = w.Write(body)
-	case req.Method == http.MethodDelete:
-		fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Success"}`)
-	default:
+	if !found {
 		w.WriteHeader(http.StatusNotFound)
-		fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}`)
+		answer = `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}`
 	}
+	fmt.Fprint(w, answer)
 }
 
 func (a *apiServer) watch(w http.ResponseWriter, req *http.Request) {

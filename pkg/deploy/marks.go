@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/muster-project/muster/pkg/deploy/inventory"
+	"github.com/muster-project/muster/pkg/deploy/release"
 )
 
 // The marks that every deployed object carries, under upstream's names.
@@ -136,7 +137,9 @@ func chartHash(c Chart) (string, error) {
 		// Left out where there is none, as it was before there was any: an
 		// upgrade of Muster must not deploy every chart again.
 		PostRender string `json:"postRender,omitempty"`
-	}{c.Ref.RepositoryURL, c.Ref.RepositoryName, c.Ref.ChartName, c.Ref.Version, c.Values, c.Uninstall, c.PostRenderHash})
+		// What is deployed already has to be proved too, once that is asked for.
+		Verify *release.Verification `json:"verify,omitempty"`
+	}{c.Ref.RepositoryURL, c.Ref.RepositoryName, c.Ref.ChartName, c.Ref.Version, c.Values, c.Uninstall, c.PostRenderHash, c.Ref.Verify})
 }
 
 // hashOf hashes the JSON of v, in which the keys of maps are sorted.

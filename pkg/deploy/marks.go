@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/muster-project/muster/pkg/deploy/inventory"
+	"github.com/muster-project/muster/pkg/deploy/release"
 )
 
 // The marks that every deployed object carries, under upstream's names.
@@ -156,7 +157,9 @@ func chartHash(c Chart) (string, error) {
 		// upgrade of Muster must not deploy every chart again.
 		PostRender string         `json:"postRender,omitempty"`
 		Settings   *askedSettings `json:"settings,omitempty"`
-	}{c.Ref.RepositoryURL, c.Ref.RepositoryName, c.Ref.ChartName, c.Ref.Version, c.Values, c.Uninstall, c.PostRenderHash, asked(c)})
+		// What is deployed already has to be proved too, once that is asked for.
+		Verify *release.Verification `json:"verify,omitempty"`
+	}{c.Ref.RepositoryURL, c.Ref.RepositoryName, c.Ref.ChartName, c.Ref.Version, c.Values, c.Uninstall, c.PostRenderHash, asked(c), c.Ref.Verify})
 }
 
 // hashOf hashes the JSON of v, in which the keys of maps are sorted.

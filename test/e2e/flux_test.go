@@ -196,9 +196,8 @@ func TestPrivateRegistry(t *testing.T) {
 
 	chart("1.1.0", ", registryCredentialsConfig: {credentials: {name: login}}")
 	s.awaitFailure(s.name, "cluster1", configv1beta1.ReasonSourceInvalid, "chart settings 1.1.0", "registryCredentialsConfig.ca")
-	// What the one was given is no one else's, though it lies in memory.
-	chart("1.0.0", ", registryCredentialsConfig: {ca: {name: authority}}")
-	s.awaitFailure(s.name, "cluster1", configv1beta1.ReasonSourceInvalid, "chart settings 1.0.0", "the registry wants credentials")
+	chart("1.1.0", ", registryCredentialsConfig: {ca: {name: authority}}")
+	s.awaitFailure(s.name, "cluster1", configv1beta1.ReasonSourceInvalid, "chart settings 1.1.0", "the registry wants credentials")
 	login("another-" + registryPassword)
 	chart("1.1.0", access)
 	s.awaitFailure(s.name, "cluster1", configv1beta1.ReasonSourceInvalid, "chart settings 1.1.0", "does not give it to these credentials")

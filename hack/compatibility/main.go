@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command compatibility prints docs/compatibility.md from the tables that
-// validation refuses fields by.
+// validation refuses fields by, and from the tables of all fields.
 package main
 
 import (
@@ -91,6 +91,13 @@ const sources = `
 | archives | links, paths that leave the archive, more than 10,000 files or 64 MiB are errors | |
 `
 
+const everyField = `
+## Every field
+
+Of each type that is served, by either version, what obeys or fills in each field, a test that shows it, and where it is
+deliberately not as upstream's. A field that is refused has its reason above.
+`
+
 func main() {
 	if err := run(os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "compatibility:", err)
@@ -110,7 +117,7 @@ func run(out io.Writer) error {
 		}
 		fmt.Fprintf(w, "| `%s` | %s | %s |\n", row.Path, refusedIn(row), row.Reason)
 	}
-	fmt.Fprint(w, sources)
+	fmt.Fprint(w, sources, everyField, fieldTables)
 	return w.Flush()
 }
 

@@ -17,9 +17,8 @@ trap 'rm -rf "${COPY}"' EXIT
 
 mkdir -p "${COPY}/docs"
 cp go.mod go.sum "${COPY}/"
-cp -R --parents pkg/apis pkg/generated pkg/script/fieldpath pkg/script/rule pkg/script/syntax \
-	hack/boilerplate.go.txt hack/api-violations.list hack/update-codegen.sh hack/compatibility hack/models-schema \
-	"${COPY}/"
+cp -R --parents pkg hack/boilerplate.go.txt hack/api-violations.list hack/update-codegen.sh \
+	hack/compatibility hack/models-schema "${COPY}/"
 
 CODEGEN_BIN="${CODEGEN_BIN:-${ROOT}/bin/codegen}" "${COPY}/hack/update-codegen.sh"
 

@@ -197,7 +197,6 @@ func TestUnsupportedFieldsAreRefused(t *testing.T) {
 		{"target of a patch", both, "", "patches: [{patch: 'a: b', target: {name: '['}}]", "spec.patches[0].target.name", "regular expression"},
 		{"path of a kustomization", both, "", "kustomizationRefs: [{kind: ConfigMap, name: a, path: ../../etc}]", "spec.kustomizationRefs[0].path", "directory in the source"},
 		{"tenant", both, ", labels: {projectsveltos.io/admin-name: a}", "", "metadata.labels[projectsveltos.io/admin-name]", "serviceaccount-name"},
-		{"Lua", both, ", annotations: {projectsveltos.io/lua: ok}", "", "metadata.annotations[projectsveltos.io/lua]", "Go templates"},
 		{"credentials", both, "", chart("registryCredentialsConfig: {credentials: {}}"), "spec.helmCharts[0].registryCredentialsConfig.credentials.name", "Secret"},
 		{"identity", both, "", "helmCharts: [{repositoryURL: 'oci://a.test', chartName: a, releaseName: a, releaseNamespace: a, signatureVerification: {provider: Keyless}}]", "spec.helmCharts[0].signatureVerification.provider", "Sigstore"},
 		{"path in a ConfigMap", both, "", policy("path: a"), "spec.policyRefs[0].path", "GitRepository"},

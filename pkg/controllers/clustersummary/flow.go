@@ -104,6 +104,10 @@ func (r *Reconciler) hold(ctx context.Context, f *flow, print string, v verdict,
 		if v != verdictWork {
 			return v, nil
 		}
+		if spec.SyncMode != configv1beta1.SyncModeDryRun {
+			// It is about to be deleted, and waits then for those who may want what it has.
+			return verdictBlocked, nil
+		}
 		held, err := r.holdWithdrawal(ctx, f)
 		if held {
 			return verdictBlocked, err

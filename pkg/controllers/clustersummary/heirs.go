@@ -31,8 +31,9 @@ const (
 // want of what is about to be withdrawn: they are given it, and nothing is uninstalled
 // that would be installed again a moment later. It is zero if the withdrawal is due.
 func (r *Reconciler) awaitHeirs(ctx context.Context, summary *configv1beta1.ClusterSummary, cluster *libv1beta1.SveltosCluster) (time.Duration, error) {
-	waited := r.Now().Sub(r.memory.leavingSince(client.ObjectKeyFromObject(summary), r.Now()))
-	if waited >= heirPatience || cluster.Spec.Paused {
+	name, now := client.ObjectKeyFromObject(summary), r.Now()
+	since, quiet := r.memory.leavingSince(name, now)
+	if now.Sub(since) >= heirPatience || cluster.Spec.Paused {
 		return 0, nil
 	}
 	owner, err := ownerOf(summary)
@@ -43,8 +44,8 @@ func (r *Reconciler) awaitHeirs(ctx context.Context, summary *configv1beta1.Clus
 	if err != nil {
 		return 0, err
 	}
-	if exists && !deleting && waited < heirGrace {
-		return heirGrace - waited, nil
+	if exists && !deleting && now.Sub(quiet) < heirGrace {
+		return heirGrace - now.Sub(quiet), nil
 	}
 	others, err := r.summariesOf(ctx, clusterref.OfSummary(summary))
 	if err != nil {
@@ -52,6 +53,8 @@ func (r *Reconciler) awaitHeirs(ctx context.Context, summary *configv1beta1.Clus
 	}
 	for i := range others {
 		if leavesBefore(&others[i], summary) {
+			// When it is gone its profile may need a moment to make another one.
+			r.memory.leavingAfter(name, now)
 			return heirPause, nil
 		}
 		heard, err := r.isHeard(&others[i], cluster)
@@ -84,13 +87,21 @@ func (r *Reconciler) isHeard(other *configv1beta1.ClusterSummary, cluster *libv1
 	return last != nil && last.fingerprint == print, nil
 }
 
-// leavingSince is when the withdrawal of a summary was first due.
-func (m *memory) leavingSince(name types.NamespacedName, now time.Time) time.Time {
+// leavingSince is when the withdrawal of a summary was first due, and when it last was
+// behind another one.
+func (m *memory) leavingSince(name types.NamespacedName, now time.Time) (since, quiet time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	known := m.of(name)
 	if known.leaving.IsZero() {
-		known.leaving = now
+		known.leaving, known.quiet = now, now
 	}
-	return known.leaving
+	return known.leaving, known.quiet
+}
+
+// leavingAfter notes that a withdrawal is behind another one.
+func (m *memory) leavingAfter(name types.NamespacedName, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.of(name).quiet = now
 }

@@ -68,3 +68,26 @@ func TestWithdrawalsWaitForThoseWhoMayWantIt(t *testing.T) {
 		})
 	}
 }
+
+// A profile has no second summary before its first one is gone, so that it may want
+// what is about to be withdrawn although nothing says so yet.
+func TestAWithdrawalBehindAnotherGivesItsProfileTime(t *testing.T) {
+	profile := &configv1beta1.ClusterProfile{ObjectMeta: metav1.ObjectMeta{Name: "old"}}
+	leaving, first := summaryFor("old"), summaryFor("new")
+	leaving.Spec.Withdraw, first.Spec.Withdraw = true, true
+	earlier, later := metav1.NewTime(noon.Add(-time.Hour)), metav1.NewTime(noon)
+	leaving.DeletionTimestamp, first.DeletionTimestamp = &later, &earlier
+	now := noon
+	both, alone := newClient(t, profile, leaving, first), newClient(t, profile, leaving)
+	r := New(Options{Client: both, Now: func() time.Time { return now }})
+	for _, step := range []struct {
+		after  time.Duration
+		client client.Client
+		want   time.Duration
+	}{{0, both, heirGrace}, {heirGrace, both, heirPause}, {heirPause, alone, heirGrace - heirPause}, {heirGrace, alone, 0}} {
+		now, r.Client = now.Add(step.after), step.client
+		if got, err := r.awaitHeirs(t.Context(), leaving, registration()); err != nil || got != step.want {
+			t.Errorf("%s later it waits %s, %v; want %s", step.after, got, err, step.want)
+		}
+	}
+}

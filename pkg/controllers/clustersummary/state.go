@@ -91,8 +91,9 @@ type remembered struct {
 	// a reconciliation in between would only queue the same again.
 	active  string
 	sources []sourceRef
-	// leaving is when the summary's withdrawal was first due, zero before.
-	leaving time.Time
+	// leaving is when the summary's withdrawal was first due, zero before, and quiet when
+	// it last was behind another one.
+	leaving, quiet time.Time
 }
 
 func newMemory() *memory {

@@ -193,3 +193,68 @@ func TestAProfileThatIsDeletedAtOnceLeavesNoSummary(t *testing.T) {
 		t.Errorf("the profile went before its summary was withdrawn: %v", err)
 	}
 }
+
+// generations counts what is written to specs of summaries, as an API server does.
+type generations struct{ client.Client }
+
+func (g generations) Update(ctx context.Context, object client.Object, opts ...client.UpdateOption) error {
+	if summary, ok := object.(*configv1beta1.ClusterSummary); ok {
+		summary.Generation++
+	}
+	return g.Client.Update(ctx, object, opts...)
+}
+
+// What a summary says of the revision before is no answer about the one that it was
+// just given: whoever waits for the profile would go on too early.
+func TestASummaryThatHasJustChangedIsNotReady(t *testing.T) {
+	key := Key{Kind: configv1beta1.KindClusterProfile, Name: "web"}
+	r, stored := newReconciler(t, fleetOf{"a"}, everywhere("web"), &libv1beta1.SveltosCluster{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "civo", Name: "a"}, Status: libv1beta1.SveltosClusterStatus{Ready: true},
+	})
+	r.Client = generations{r.Client}
+	reconcile := func() string {
+		for range 3 { // the finalizer, the summary, the status
+			if _, err := r.Reconcile(t.Context(), key); err != nil {
+				t.Fatal(err)
+			}
+		}
+		found := &configv1beta1.ClusterProfile{}
+		if err := stored.Get(t.Context(), client.ObjectKey{Name: "web"}, found); err != nil {
+			t.Fatal(err)
+		}
+		return string(meta.FindStatusCondition(found.Status.Conditions, configv1beta1.ConditionReady).Status)
+	}
+	reconcile()
+	list := &configv1beta1.ClusterSummaryList{}
+	if err := stored.List(t.Context(), list); err != nil || len(list.Items) != 1 {
+		t.Fatalf("%d summaries, %v", len(list.Items), err)
+	}
+	summary := &list.Items[0]
+	summary.Status.Conditions = []metav1.Condition{{
+		Type: configv1beta1.ConditionReady, Status: metav1.ConditionTrue, Reason: configv1beta1.ReasonProvisioned,
+		ObservedGeneration: summary.Generation, LastTransitionTime: metav1.NewTime(noon),
+	}}
+	if err := stored.Update(t.Context(), summary); err != nil {
+		t.Fatal(err)
+	}
+	if got := reconcile(); got != "True" {
+		t.Errorf("it is deployed, and Ready is %s", got)
+	}
+	p := &configv1beta1.ClusterProfile{}
+	if err := stored.Get(t.Context(), client.ObjectKey{Name: "web"}, p); err != nil {
+		t.Fatal(err)
+	}
+	p.Spec.Tier = 5
+	if err := stored.Update(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Reconcile(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	if err := stored.Get(t.Context(), client.ObjectKey{Name: "web"}, p); err != nil {
+		t.Fatal(err)
+	}
+	if ready := meta.FindStatusCondition(p.Status.Conditions, configv1beta1.ConditionReady); ready.Status == metav1.ConditionTrue {
+		t.Error("another revision is not deployed yet, and the profile is ready")
+	}
+}

@@ -228,6 +228,9 @@ func (r *Reconciler) apply(ctx context.Context, p profile, current, desired *con
 	if err := r.Client.Update(ctx, desired); err != nil {
 		return fmt.Errorf("updating ClusterSummary %s/%s: %w", desired.Namespace, desired.Name, err)
 	}
+	// The profile's status is made of it next, and must not take what the summary says of
+	// the revision before for an answer about this one.
+	*current = *desired
 	return nil
 }
 

@@ -5,6 +5,7 @@ package clustersummary
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -25,6 +26,7 @@ import (
 // fluxCache is a host's cache, which knows kinds in some versions.
 type fluxCache struct {
 	cache.Cache
+	mu       sync.Mutex // guards known
 	known    map[schema.GroupVersionKind]bool
 	handlers chan toolscache.ResourceEventHandler
 	asked    chan schema.GroupVersionKind
@@ -39,6 +41,8 @@ func (c *fluxCache) RemoveInformer(_ context.Context, object client.Object) erro
 func (c *fluxCache) GetInformer(_ context.Context, object client.Object, _ ...cache.InformerGetOption) (cache.Informer, error) {
 	kind := object.GetObjectKind().GroupVersionKind()
 	c.asked <- kind
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if !c.known[kind] {
 		return nil, &meta.NoKindMatchError{GroupKind: kind.GroupKind(), SearchedVersions: []string{kind.Version}}
 	}
@@ -81,7 +85,9 @@ func TestFluxKindsAreWatchedOnceNamed(t *testing.T) {
 			t.Errorf("asked %d times, %d watches", len(host.asked), len(host.handlers))
 		}
 		pass()
+		host.mu.Lock()
 		host.known[flux.Versions(flux.GitRepository)[1]] = true // it is installed
+		host.mu.Unlock()
 		pass()
 		if len(host.handlers) != 1 {
 			t.Errorf("%d watches", len(host.handlers))

@@ -165,7 +165,9 @@ func (r *compiled) evaluate(parent context.Context, variables Variables) (bool, 
 	switch {
 	case parent.Err() != nil:
 		return false, context.Cause(parent)
-	case err != nil && (ctx.Err() != nil || isCostError(err)):
+	case ctx.Err() != nil || isCostError(err):
+		// Also with a value: what was interrupted is an error that the other operand of
+		// && or || can outweigh.
 		return false, fmt.Errorf("%w (limit %d, or %s)", ErrLimit, CostLimit, wallLimit)
 	case err != nil:
 		return false, errors.New(shorten(err.Error()))

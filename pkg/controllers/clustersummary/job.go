@@ -144,22 +144,22 @@ func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, summar
 	if withdraw {
 		r.untrack(name)
 		r.forgetReload(target.Ref, owner.Key())
-		if isDryRun(of) {
-			return r.tryWithdrawal(ctx, actor, owner, behavior, o)
-		}
 	}
 	if !isDryRun(of) {
 		if err := r.forgetReport(ctx, summary, owner.Key()); err != nil {
 			return err
 		}
 	}
-	if withdraw {
-		if err := r.awaitSuccessors(ctx, summary, owner.Key()); err != nil {
-			return err
-		}
-		return r.withdraw(ctx, actor, owner, behavior, o)
+	switch {
+	case !withdraw:
+		return r.deployRevision(ctx, f, actor, owner, of, blocked, o)
+	case isDryRun(of):
+		return r.tryWithdrawal(ctx, actor, owner, behavior, o)
 	}
-	return r.deployRevision(ctx, f, actor, owner, of, blocked, o)
+	if err := r.awaitSuccessors(ctx, summary, owner.Key()); err != nil {
+		return err
+	}
+	return r.withdraw(ctx, actor, owner, behavior, o)
 }
 
 // deployRevision renders what a revision wants on a cluster, and brings it there, or says

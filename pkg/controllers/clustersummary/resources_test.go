@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
@@ -278,5 +279,46 @@ func TestLuaGenerators(t *testing.T) {
 	list := request.Objects[0]
 	if list.Err != nil || len(list.Objects) != 1 || list.Objects[0].Content.GetName() != "n3" {
 		t.Errorf("made %+v, %v", list.Objects, list.Err)
+	}
+}
+
+// forbidding is a host that lets a tenant read one name alone.
+type forbidding struct {
+	client.Reader
+	allowed string
+}
+
+func (f forbidding) Get(_ context.Context, key client.ObjectKey, object client.Object, _ ...client.GetOption) error {
+	if key.Name == f.allowed {
+		return nil
+	}
+	if key.Name == "gone" {
+		return apierrors.NewNotFound(schema.GroupResource{}, key.Name)
+	}
+	return apierrors.NewForbidden(schema.GroupResource{Resource: strings.ToLower(object.GetObjectKind().GroupVersionKind().Kind)}, key.Name, nil)
+}
+
+// What is read as Muster is given to a tenant's templates only if the tenant may read it.
+func TestATenantIsGivenWhatItMayRead(t *testing.T) {
+	for name, tc := range map[string]struct {
+		object   string
+		asTenant bool
+		want     string
+	}{
+		"allowed": {"mine", true, ""}, "forbidden": {"theirs", true, "as the profile's tenant"}, "missing": {"gone", true, "does not exist"},
+		"no tenant": {"theirs", false, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, _ := newBuilder(t, "", nil)
+			host := &anyObjects{objects: map[string]map[string]any{"Widget/civo/mine": {"kind": "Widget"}, "Widget/civo/theirs": {"kind": "Widget"}}}
+			b.host, b.hostObjects, b.asTenant = forbidding{allowed: "mine"}, host, tc.asTenant
+			err := b.resources(t.Context(), []configv1beta1.TemplateResourceRef{resource("w", "Widget", tc.object)})
+			if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+				t.Errorf("got %v, want %q", err, tc.want)
+			}
+			if tc.object == "theirs" && tc.asTenant && len(host.wants) > 0 {
+				t.Error("it was read all the same")
+			}
+		})
 	}
 }

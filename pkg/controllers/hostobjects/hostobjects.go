@@ -98,7 +98,8 @@ type reading struct {
 // Store reads and watches. It is safe for concurrent use.
 type Store struct {
 	options Options
-	queue   workqueue.TypedRateLimitingInterface[target]
+	// queue is made by Run, before which nobody is reading: it starts goroutines.
+	queue workqueue.TypedRateLimitingInterface[target]
 
 	mu sync.Mutex
 	// ctx is of Run, nil before it; closed says that no watch begins any more.
@@ -121,7 +122,6 @@ type Store struct {
 func NewStore(options Options) *Store {
 	return &Store{
 		options:  options,
-		queue:    workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[target]()),
 		started:  make(chan struct{}),
 		watches:  map[scope]*watch{},
 		readings: map[target][]*reading{},
@@ -138,6 +138,7 @@ func (s *Store) Run(ctx context.Context) error {
 	defer cancel()
 	s.mu.Lock()
 	s.ctx = ctx
+	s.queue = workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[target]())
 	s.mu.Unlock()
 	close(s.started)
 	context.AfterFunc(ctx, s.queue.ShutDown)

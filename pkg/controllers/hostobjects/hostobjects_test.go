@@ -301,3 +301,25 @@ func TestTouch(t *testing.T) {
 		h.tells("it was said", "a")
 	})
 }
+
+// Who asks once needs no Run, is told of no changes, and gets what a reader would.
+func TestOnce(t *testing.T) {
+	inHost(t, nil, func(h *host) {
+		h.put("w", widget(1, "a"))
+		once := Once{NewStore(h.store.options)}
+		answers := once.Read(t.Context(), types.NamespacedName{Name: "a"}, []Want{
+			{Kind: widgetKind, Namespace: "civo", Name: "w"}, {Kind: widgetKind, Namespace: "civo", Name: "gone"},
+			{Kind: widgetKind, Namespace: "civo", Name: "w", Tenant: "other"},
+		})
+		if answers[0].Err != nil || answers[0].Object.GetName() != "w" || len(answers[0].Object.GetManagedFields()) > 0 {
+			t.Errorf("got %+v", answers[0])
+		}
+		var missing *Error
+		if !errors.As(answers[1].Err, &missing) || !missing.Missing() || !errors.Is(answers[2].Err, ErrNotAllowed) {
+			t.Errorf("errors %v, %v", answers[1].Err, answers[2].Err)
+		}
+		if len(once.watches) > 0 {
+			t.Error("it watches")
+		}
+	})
+}

@@ -95,6 +95,41 @@ func TestRenderedElsewhere(t *testing.T) {
 	}
 }
 
+// The settings of a release mean the same wherever its chart is rendered.
+func TestSettingsOfChartsRenderedElsewhere(t *testing.T) {
+	const template = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {size: {{ .Values.size | quote }}, color: {{ .Values.color | quote }}}"
+	values := func(renderer *rendering.Renderer, settings Settings) string {
+		b := newHelmBench(t)
+		b.manager.options.Rendering = renderer
+		b.mustDeploy(b.chart("1.0.0", "templates/config.yaml", template, "values.yaml", "{size: small, color: grey}"), map[string]any{"color": "blue"})
+		next := b.chart("1.1.0", "templates/config.yaml", template, "values.yaml", "{size: small, color: grey}", "values.schema.json", `{"properties": {"size": {"type": "integer"}}}`)
+		settings.SkipSchemaValidation = true
+		if _, err := b.manager.Deploy(t.Context(), Cluster{}, Release{Namespace: "apps", Name: "web", Chart: next, Values: map[string]any{"size": "large"}, Settings: settings}); err != nil {
+			t.Fatal(err)
+		}
+		return b.newest().Manifest
+	}
+	for name, settings := range map[string]Settings{
+		"values of the profile alone": {}, "reused": {Upgrade: UpgradeSettings{ReuseValues: true}}, "reset and reused": {Upgrade: UpgradeSettings{ResetThenReuseValues: true}},
+	} {
+		if diff := cmp.Diff(values(nil, settings), values(rendering.New(inProcess{}), settings)); diff != "" {
+			t.Errorf("%s (-here +elsewhere):\n%s", name, diff)
+		}
+	}
+}
+
+// Charts that are not in the archive are rendered with it.
+func TestDependenciesAreRenderedElsewhere(t *testing.T) {
+	m, server := newRepositoryManager(t, nil)
+	whole := mustLoad(t, m, serveParent(t, server, "{name: kyverno, version: ^3.0.0, repository: 'https://charts.example/stable'}"))
+	b := newHelmBench(t)
+	b.manager.options.Rendering = rendering.New(inProcess{})
+	b.mustDeploy(whole, nil)
+	if manifest := b.newest().Manifest; !strings.Contains(manifest, "# Source: parent/charts/kyverno/templates/config.yaml") {
+		t.Errorf("deployed %s", manifest)
+	}
+}
+
 // What is wrong with a chart is the chart's fault, as it is when Helm finds it.
 func TestChartsThatAreNotRendered(t *testing.T) {
 	for name, tt := range map[string]struct {

@@ -82,7 +82,9 @@ func TestTermsShareNoConnections(t *testing.T) {
 		if got := connections.Load(); got != want {
 			t.Errorf("after term %d there were %d connections", want, got)
 		}
-		if err := get(clients[want-1]); !errors.Is(err, term.ErrClosed) {
+		// Its transport may not have noticed yet that the term's connection is closed, and
+		// is refused by that one instead of a new one.
+		if err := get(clients[want-1]); !errors.Is(err, term.ErrClosed) && !errors.Is(err, net.ErrClosed) {
 			t.Errorf("after term %d its client gets %v, want ErrClosed", want, err)
 		}
 	}

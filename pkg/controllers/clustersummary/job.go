@@ -192,7 +192,7 @@ func (r *Reconciler) deployRevision(ctx context.Context, f *flow, actor actor, o
 	o.result = b.masked(o.result)
 	r.track(f.summary, actor.target, request.Watch, o.parts.remote)
 	r.record(ctx, actor.target.Ref, owner, of, b.observed, o.result)
-	r.reload(actor.target.Ref, owner.Key(), of.Spec, o.result)
+	r.reload(actor, owner.Key(), of.Spec, o.result)
 	return nil
 }
 

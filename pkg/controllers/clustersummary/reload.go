@@ -21,10 +21,12 @@ import (
 )
 
 // reload has the workloads followed that a pass has left, if the profile asks for that.
-func (r *Reconciler) reload(ref fleet.Ref, owner inventory.OwnerKey, spec *configv1beta1.ProfileSpec, result deploy.Result) {
+func (r *Reconciler) reload(actor actor, owner inventory.OwnerKey, spec *configv1beta1.ProfileSpec, result deploy.Result) {
+	ref := actor.target.Ref
 	switch {
 	case r.Reloader == nil:
-	case !spec.Reloader || spec.SyncMode == configv1beta1.SyncModeDryRun:
+	// It restarts as Muster, which a tenant's profile must not have done.
+	case !actor.as.IsZero() || !spec.Reloader || spec.SyncMode == configv1beta1.SyncModeDryRun:
 		r.forgetReload(ref, owner)
 	case result.Record != nil:
 		r.Reloader.Set(ref, owner, reload.TargetsOf(result.Record))

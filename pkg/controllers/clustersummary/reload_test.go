@@ -34,15 +34,17 @@ func TestReloaderIsAskedFor(t *testing.T) {
 	record := &inventory.Record{Objects: []inventory.Object{{ObjectKey: inventory.ObjectKey{Group: "apps", Kind: "Deployment", Namespace: "n", Name: "web"}}}}
 	for _, tc := range []struct {
 		spec configv1beta1.ProfileSpec
+		as   fleet.Identity
 		want bool
 	}{
-		{configv1beta1.ProfileSpec{Reloader: true}, true},
-		{configv1beta1.ProfileSpec{}, false},
-		{configv1beta1.ProfileSpec{Reloader: true, SyncMode: configv1beta1.SyncModeDryRun}, false},
+		{configv1beta1.ProfileSpec{Reloader: true}, fleet.Identity{}, true},
+		{configv1beta1.ProfileSpec{Reloader: true}, fleet.Identity{ServiceAccountNamespace: "n", ServiceAccountName: "tenant"}, false},
+		{configv1beta1.ProfileSpec{}, fleet.Identity{}, false},
+		{configv1beta1.ProfileSpec{Reloader: true, SyncMode: configv1beta1.SyncModeDryRun}, fleet.Identity{}, false},
 	} {
 		r := New(Options{Reloader: reload.New(nil)})
 		r.Reloader.Set(ref, owner, reload.TargetsOf(record))
-		r.reload(ref, owner, &tc.spec, deploy.Result{Record: record})
+		r.reload(actor{as: tc.as, target: deploy.Cluster{Ref: ref}}, owner, &tc.spec, deploy.Result{Record: record})
 		if got := r.Reloader.Follows(ref); got != tc.want {
 			t.Errorf("%+v: followed %t, want %t", tc.spec, got, tc.want)
 		}

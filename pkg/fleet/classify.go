@@ -22,8 +22,11 @@ type outcome int
 
 const (
 	// unknown proves nothing: we were asked to stop, ran out of a local
-	// resource, could not read the Secret, were throttled.
+	// resource, could not read the Secret.
 	unknown outcome = iota
+	// throttled: the API server answers that it has too much to do, which is
+	// about our place in its queues.
+	throttled
 	// healthy: the API server says that it is ready.
 	healthy
 	// unreachable: no connection, or no answer in time.
@@ -151,7 +154,7 @@ func classifyStatus(status int, path string) finding {
 	case status >= 500:
 		return finding{unwell, fmt.Sprintf("%s answers %s", path, text)}
 	case status == http.StatusTooManyRequests:
-		return finding{unknown, fmt.Sprintf("%s answers %s", path, text)}
+		return finding{throttled, fmt.Sprintf("%s answers %s", path, text)}
 	case status == http.StatusUnauthorized:
 		return finding{refused, fmt.Sprintf("%s answers %s: renew the credentials in the kubeconfig", path, text)}
 	case status == http.StatusForbidden:

@@ -75,7 +75,7 @@ func TestClassifyError(t *testing.T) {
 func TestClassifyStatus(t *testing.T) {
 	for status, want := range map[int]outcome{
 		200: healthy, 201: refused, 204: refused, 302: refused, 400: refused, 401: refused, 403: refused, 404: refused,
-		429: unknown, 500: unwell, 502: unwell, 503: unwell, 504: unwell, 599: unwell,
+		429: throttled, 500: unwell, 502: unwell, 503: unwell, 504: unwell, 599: unwell,
 	} {
 		got := classifyStatus(status, "/readyz")
 		if got.outcome != want || (got.message == "") != (want == healthy) {

@@ -18,9 +18,14 @@ type evidence struct {
 	well bool
 }
 
-// observe notes the result of a probe that began then. What says nothing about
-// the cluster's health counts as an answer: it is no reason to wait.
+// observe notes the result of a probe that began then. An answer that says nothing
+// about the cluster's health is one all the same, and no reason to wait. A probe
+// without an answer that was our own fault is not: a leader that is starved and cut
+// off from all clusters would else take the next one for well.
 func (e *evidence) observe(o outcome, began time.Time) {
+	if o == unknown {
+		return
+	}
 	e.well = o == healthy
 	switch {
 	case o != unreachable && o != unwell:

@@ -19,7 +19,9 @@ func TestEvidence(t *testing.T) {
 		"failing":                {[]outcome{healthy, unreachable, unwell}, evidence{answered: at(1), failing: at(2)}},
 		"never seen well":        {[]outcome{unreachable, unreachable}, evidence{failing: at(1)}},
 		"well again":             {[]outcome{unreachable, healthy}, evidence{answered: at(2), well: true}},
-		"says nothing of health": {[]outcome{unreachable, refused, unknown}, evidence{answered: at(3)}},
+		"says nothing of health": {[]outcome{unreachable, refused, throttled}, evidence{answered: at(3)}},
+		"says nothing":           {[]outcome{healthy, unknown}, evidence{answered: at(1), well: true}},
+		"failing, as before":     {[]outcome{healthy, unreachable, unknown}, evidence{answered: at(1), failing: at(2)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got evidence

@@ -114,7 +114,7 @@ func (v *vitals) observe(o observation) {
 	case refused:
 		v.health.CredentialsInvalid = true
 		v.health.Message = o.message
-	case unknown:
+	case unknown, throttled:
 	}
 }
 

@@ -210,7 +210,7 @@ func TestHealthInvariants(t *testing.T) {
 		)
 		for range rapid.IntRange(0, 60).Draw(t, "length") {
 			second += rapid.IntRange(1, 8).Draw(t, "after")
-			o := rapid.SampledFrom([]outcome{unknown, healthy, healthy, unreachable, unwell, refused}).Draw(t, "outcome")
+			o := rapid.SampledFrom([]outcome{unknown, throttled, healthy, healthy, unreachable, unwell, refused}).Draw(t, "outcome")
 			before := v.health
 			v.observe(look(second, o, "m"))
 			after := v.health
@@ -224,7 +224,7 @@ func TestHealthInvariants(t *testing.T) {
 			case unreachable, unwell:
 				failures++
 				firstSuccess, successesSince = -1, 0
-			case unknown:
+			case unknown, throttled:
 				if before != after {
 					t.Fatalf("an observation that proves nothing changed %+v to %+v", before, after)
 				}

@@ -185,7 +185,22 @@ func references(summary *configv1beta1.ClusterSummary) []used {
 		add(ref.Kind, ref.Namespace, ref.Name)
 	}
 	values(spec.PatchesFrom)
+	checkSources(spec, add, secret)
 	return out
+}
+
+// checkSources visits what the checks of a profile refer to.
+func checkSources(spec *configv1beta1.ProfileSpec, visit func(kind, namespace, name string), visitSecret func(*libv1beta1.SecretReference)) {
+	for _, checks := range [][]libv1beta1.ValidateHealth{spec.PreDeployChecks, spec.ValidateHealths, spec.PreDeleteChecks, spec.PostDeleteChecks} {
+		for i := range checks {
+			if source := checks[i].MetricSource; source != nil {
+				visitSecret(source.SecretRef)
+			}
+			if job := checks[i].JobCheck; job != nil {
+				visit(job.JobRef.Kind, job.JobRef.Namespace, job.JobRef.Name)
+			}
+		}
+	}
 }
 
 // chartSecrets visits the Secrets that a chart is fetched and verified with.

@@ -47,7 +47,11 @@ func everySource() configv1beta1.ProfileSpec {
 			ProvenanceVerification:    &configv1beta1.ProvenanceVerification{KeyringSecretRef: *secret("keyring")},
 			SignatureVerification:     &configv1beta1.SignatureVerification{SecretRef: secret("cosign")},
 		}},
-		PatchesFrom: from("ConfigMap", "patches"),
+		PatchesFrom:     from("ConfigMap", "patches"),
+		ValidateHealths: []libv1beta1.ValidateHealth{{MetricSource: &libv1beta1.MetricSource{SecretRef: secret("metrics")}}},
+		PreDeleteChecks: []libv1beta1.ValidateHealth{{JobCheck: &libv1beta1.JobCheck{
+			JobRef: libv1beta1.JobReference{Kind: "ConfigMap", Namespace: "apps", Name: "job"},
+		}}},
 	}
 }
 
@@ -58,9 +62,9 @@ func TestUsageFindsEveryReference(t *testing.T) {
 	}
 	want := []string{
 		"ClusterProfile /web civo/one",
-		"ConfigMap apps/chart-values civo/one", "ConfigMap apps/kustomization civo/one", "ConfigMap apps/patches civo/one", "ConfigMap apps/policy civo/one",
+		"ConfigMap apps/chart-values civo/one", "ConfigMap apps/job civo/one", "ConfigMap apps/kustomization civo/one", "ConfigMap apps/patches civo/one", "ConfigMap apps/policy civo/one",
 		"Secret apps/kustomization-values civo/one", "Secret civo/ca civo/one", "Secret civo/cosign civo/one", "Secret civo/keyring civo/one",
-		"Secret civo/kustomization-url civo/one", "Secret civo/policy civo/one", "Secret civo/policy-url civo/one", "Secret civo/registry civo/one",
+		"Secret civo/kustomization-url civo/one", "Secret civo/metrics civo/one", "Secret civo/policy civo/one", "Secret civo/policy-url civo/one", "Secret civo/registry civo/one",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("used are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -119,19 +119,26 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		Checks:           checks.New(r.Scripts, &cluster.Spec),
 		Health:           healthOf(cluster),
 	})
-	if observed := cluster.Status.ObservedGeneration; observed != 0 && observed != cluster.Generation {
+	observed := cluster.Status.ObservedGeneration
+	changed := observed != 0 && observed != cluster.Generation
+	if changed {
 		// It may name another Secret now.
 		r.Forget(ref)
 		r.Prober.ProbeNow(ref)
 	}
 	again := soonest(r.keepFence(ctx, cluster, ref), r.untilWindow(cluster))
-	health, known := r.lastHealth(ref, cluster.UID)
-	if !known {
+	switch health, known := r.lastHealth(ref, cluster.UID); {
+	case known:
+		err = r.write(ctx, cluster, health)
+	case changed:
+		// The prober tells of changes alone. Until there is one, the status would not say
+		// that the spec was seen.
+		err = r.write(ctx, cluster, healthOf(cluster))
+	default:
 		// Nothing has changed since a former term: there is the fence alone to tell of.
-		if err := r.writeStatus(ctx, cluster, *cluster.Status.DeepCopy()); err != nil {
-			return reconcile.Result{}, err
-		}
-	} else if err := r.write(ctx, cluster, health); err != nil {
+		err = r.writeStatus(ctx, cluster, *cluster.Status.DeepCopy())
+	}
+	if err != nil {
 		return reconcile.Result{}, err
 	}
 	return reconcile.Result{RequeueAfter: again}, nil

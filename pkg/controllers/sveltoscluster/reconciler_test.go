@@ -7,9 +7,11 @@ import (
 	"context"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -91,5 +93,34 @@ func TestAFindingIsAboutOneRegistration(t *testing.T) {
 	}
 	if health, known := r.lastHealth(ref, "old"); !known || !health.Ready {
 		t.Errorf("the finding is %v, known: %t", health, known)
+	}
+}
+
+// A leader that has found nothing new about a cluster says all the same that it has seen
+// what somebody changed in its spec: kstatus waits for that.
+func TestAChangedSpecIsSeenThoughTheHealthIsAsBefore(t *testing.T) {
+	cluster := registration()
+	cluster.Namespace, cluster.Name, cluster.UID = "ns", "c", "u"
+	cluster.Status = desiredStatus(cluster, fleet.Health{Ready: true, EverReady: true, Version: "v1.37.0"}, nil)
+	cluster.Generation++
+	stored := fake.NewClientBuilder().WithScheme(newClient(t).Scheme()).WithObjects(cluster).WithStatusSubresource(cluster).Build()
+	brake, err := NewBrake(t.Context(), stored, clock.RealClock{}, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &Reconciler{
+		Client: stored, Live: stored, Prober: &targets{}, Brake: brake, Trigger: trigger.New[reconcile.Request](),
+		Forget: func(fleet.Ref) {}, Events: events.NewFakeRecorder(10),
+	}
+	name := client.ObjectKeyFromObject(cluster)
+	if _, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: name}); err != nil {
+		t.Fatal(err)
+	}
+	if err := stored.Get(t.Context(), name, cluster); err != nil {
+		t.Fatal(err)
+	}
+	ready := meta.FindStatusCondition(cluster.Status.Conditions, libv1beta1.ConditionReady)
+	if cluster.Status.ObservedGeneration != cluster.Generation || ready == nil || ready.Status != metav1.ConditionTrue || ready.ObservedGeneration != cluster.Generation {
+		t.Errorf("generation %d was observed as %d, Ready is %+v", cluster.Generation, cluster.Status.ObservedGeneration, ready)
 	}
 }

@@ -92,7 +92,7 @@ func (d *Dependencies) NewPreviews() (*Previews, error) {
 		Credentials: p.secrets, Tenants: &sveltoscluster.Tenants{Host: hostReader}, Wrap: gate.Wrap,
 		UserAgent: func() string { return fmt.Sprintf("muster/%s (preview)", d.Replica) },
 	})
-	p.profiles = &profile.Reconciler{Client: muster.client, Live: muster.client, Members: d.Index, WaitCurrent: d.WaitCurrent, Now: time.Now}
+	p.profiles = &profile.Reconciler{Client: muster.client, Live: muster.client, Uncached: true, Members: d.Index, WaitCurrent: d.WaitCurrent, Now: time.Now}
 	parts := &parts{Dependencies: d, revisions: revision.NewStore(d.Records)}
 	if parts.objects, err = parts.newHostObjects(muster, host); err != nil {
 		return nil, err

@@ -40,7 +40,7 @@ type dependencies struct {
 }
 
 // siblings are the dependencies of the profiles that can depend on each other: those of
-// one kind, and of one namespace. One that is being deleted has nil.
+// one kind, and of one namespace.
 func (r *Reconciler) siblings(ctx context.Context, p profile) (map[string][]string, error) {
 	all, err := list(ctx, r.Client, client.InNamespace(p.GetNamespace()), client.UnsafeDisableDeepCopy)
 	if err != nil {
@@ -65,7 +65,7 @@ func (r *Reconciler) dependants(ctx context.Context, p profile) ([]dependant, er
 	for _, name := range dependency.Dependants(siblings, p.GetName()) {
 		key := p.key()
 		key.Name = name
-		summaries, err := Summaries(ctx, r.Client, key)
+		summaries, err := r.summaries(ctx, key)
 		if err != nil {
 			return nil, err
 		}

@@ -35,7 +35,7 @@ func (r *Reconciler) Reach(ctx context.Context, key Key) (Reach, error) {
 	if err != nil {
 		return Reach{}, fmt.Errorf("reading %s %s/%s: %w", key.Kind, key.Namespace, key.Name, err)
 	}
-	summaries, err := r.storedSummaries(ctx, p)
+	summaries, err := r.storedSummaries(ctx, key)
 	if err != nil {
 		return Reach{}, err
 	}

@@ -49,6 +49,8 @@ type Reconciler struct {
 	// they are.
 	Client client.Client
 	Live   client.Reader
+	// Uncached says that Client is no cache, and has none of its indexes.
+	Uncached bool
 	// Members has been filled before the reconciler starts: an empty fleet means
 	// that no cluster is registered.
 	Members Members
@@ -81,7 +83,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, key Key) (reconcile.Result, 
 	if reason := pause.OfProfile(p.Object); reason.Paused() {
 		return reconcile.Result{}, r.writePaused(ctx, p, reason)
 	}
-	summaries, err := r.summaries(ctx, p)
+	summaries, err := r.summaries(ctx, key)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -95,21 +97,21 @@ func (r *Reconciler) Reconcile(ctx context.Context, key Key) (reconcile.Result, 
 	return reconcile.Result{RequeueAfter: retry}, nil
 }
 
-func (r *Reconciler) summaries(ctx context.Context, p profile) ([]configv1beta1.ClusterSummary, error) {
-	list := &configv1beta1.ClusterSummaryList{}
-	if err := r.Client.List(ctx, list, client.MatchingFields{ownerIndex: indexValue(p.key())}); err != nil {
-		return nil, fmt.Errorf("listing the ClusterSummaries of %s %s: %w", p.kind, p.GetName(), err)
+// summaries reads the summaries that a profile has: from the cache, if there is one.
+func (r *Reconciler) summaries(ctx context.Context, key Key) ([]configv1beta1.ClusterSummary, error) {
+	if r.Uncached {
+		return r.storedSummaries(ctx, key)
 	}
-	return list.Items, nil
+	return Summaries(ctx, r.Client, key)
 }
 
-// storedSummaries reads the profile's summaries from the store.
-func (r *Reconciler) storedSummaries(ctx context.Context, p profile) ([]configv1beta1.ClusterSummary, error) {
+// storedSummaries reads a profile's summaries from the store.
+func (r *Reconciler) storedSummaries(ctx context.Context, key Key) ([]configv1beta1.ClusterSummary, error) {
 	list := &configv1beta1.ClusterSummaryList{}
-	if err := r.Live.List(ctx, list, client.InNamespace(p.GetNamespace()), client.MatchingLabels(profileLabel(p.key()))); err != nil {
-		return nil, fmt.Errorf("listing the ClusterSummaries of %s %s: %w", p.kind, p.GetName(), err)
+	if err := r.Live.List(ctx, list, client.InNamespace(key.Namespace), client.MatchingLabels(profileLabel(key))); err != nil {
+		return nil, fmt.Errorf("listing the ClusterSummaries of %s %s: %w", key.Kind, key.Name, err)
 	}
-	return slices.DeleteFunc(list.Items, func(s configv1beta1.ClusterSummary) bool { return ownerIndexValue(&s) != indexValue(p.key()) }), nil
+	return slices.DeleteFunc(list.Items, func(s configv1beta1.ClusterSummary) bool { return ownerIndexValue(&s) != indexValue(key) }), nil
 }
 
 // reconcileNormal returns when to look again, zero if only a change makes that
@@ -178,7 +180,7 @@ func (r *Reconciler) reconcileDelete(ctx context.Context, p profile, summaries [
 	if len(summaries) == 0 {
 		// What follows forgets how to withdraw: not because a cache is behind.
 		var err error
-		if summaries, err = r.storedSummaries(ctx, p); err != nil {
+		if summaries, err = r.storedSummaries(ctx, p.key()); err != nil {
 			return err
 		}
 	}

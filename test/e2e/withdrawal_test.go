@@ -146,7 +146,15 @@ func TestClusterDeregistered(t *testing.T) {
 	s.applyProfile(s.name, "content", "clusterSelector: {matchLabels: {scope: "+s.name+"}}")
 	s.awaitProfile(s.name, "Ready", metav1.ConditionTrue, configv1beta1.ReasonProvisioned)
 	untouched := s.staysUntouched("cluster1", s.name)
+	// A finalizer, as of a deletion in the foreground, keeps the registration for a while.
+	finalizers := func(list string) {
+		s.kubectl("patch", "sveltoscluster", "cluster1", "--namespace="+s.name, "--type=merge", "--patch", `{"metadata":{"finalizers":`+list+`}}`)
+	}
+	finalizers(`["example.com/keeps"]`)
+	s.kubectl("delete", "sveltoscluster", "cluster1", "--namespace="+s.name, "--wait=false")
+	s.awaitNoSummary(s.name, "cluster1")
 	s.kubectl("muster", "deregister", "cluster", "--namespace="+s.name, "--cluster=cluster1")
+	finalizers("null")
 	s.eventually("the registration and everything about it is gone", soon, func(ctx context.Context) error {
 		_, err := s.muster.LibV1beta1().SveltosClusters(s.name).Get(ctx, "cluster1", metav1.GetOptions{})
 		if !apierrors.IsNotFound(err) {

@@ -51,12 +51,12 @@ func (r *Reconciler) submit(ctx context.Context, ref fleet.Ref, name types.Names
 // work makes one pass for a summary, and remembers how it ended.
 func (r *Reconciler) work(ctx context.Context, name types.NamespacedName) {
 	summary := &configv1beta1.ClusterSummary{}
-	cluster := &libv1beta1.SveltosCluster{}
+	var cluster *libv1beta1.SveltosCluster
 	err := r.Client.Get(ctx, name, summary)
 	if err == nil {
-		err = r.Client.Get(ctx, types.NamespacedName{Namespace: summary.Spec.ClusterNamespace, Name: summary.Spec.ClusterName}, cluster)
+		cluster, err = r.cluster(ctx, r.Client, summary)
 	}
-	if apierrors.IsNotFound(err) {
+	if apierrors.IsNotFound(err) || err == nil && cluster == nil {
 		return
 	}
 	o := outcome{uid: summary.UID, changed: r.memory.begin(name)}

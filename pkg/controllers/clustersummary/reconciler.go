@@ -140,11 +140,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	return r.reconcileNormal(ctx, summary, cluster)
 }
 
-// cluster reads the registration, which is nil if it is gone.
+// cluster reads the registration, which is nil if it is gone, or about to be: what is
+// deployed stays as it is then, however long a finalizer keeps the object.
 func (r *Reconciler) cluster(ctx context.Context, from client.Reader, summary *configv1beta1.ClusterSummary) (*libv1beta1.SveltosCluster, error) {
 	cluster := &libv1beta1.SveltosCluster{}
 	err := from.Get(ctx, types.NamespacedName{Namespace: summary.Spec.ClusterNamespace, Name: summary.Spec.ClusterName}, cluster)
-	if apierrors.IsNotFound(err) {
+	if apierrors.IsNotFound(err) || err == nil && !cluster.DeletionTimestamp.IsZero() {
 		return nil, nil
 	}
 	if err != nil {

@@ -5,9 +5,11 @@ package clustersummary
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -196,8 +198,9 @@ func TestOneTimeIsOncePerCluster(t *testing.T) {
 }
 
 func TestAPassLeavesNoInventoryOfAClusterThatWasDeregistered(t *testing.T) {
-	again := registration()
+	again, going := registration(), registration()
 	again.UID = "another"
+	going.DeletionTimestamp, going.Finalizers = &metav1.Time{Time: noon}, []string{metav1.FinalizerDeleteDependents}
 	for _, tc := range []struct {
 		name          string
 		cached, store []client.Object
@@ -207,6 +210,7 @@ func TestAPassLeavesNoInventoryOfAClusterThatWasDeregistered(t *testing.T) {
 		{"the cache is behind", nil, []client.Object{registration()}, false},
 		{"it is gone", nil, nil, true},
 		{"it was registered anew", []client.Object{again}, nil, true},
+		{"a finalizer keeps it", []client.Object{going}, []client.Object{going}, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			kept := inventories{}
@@ -230,5 +234,31 @@ func TestAPassLeavesNoInventoryOfAClusterThatWasDeregistered(t *testing.T) {
 				t.Errorf("forgot the inventory: %t, want %t", forgot, tc.forgets)
 			}
 		})
+	}
+}
+
+// Whoever deregisters a cluster leaves what is there, also where a finalizer, of a
+// deletion in the foreground for one, keeps the registration for a while.
+func TestNothingIsWithdrawnFromAClusterThatIsBeingDeregistered(t *testing.T) {
+	summary, cluster := summaryFor("kyverno"), registration()
+	summary.Spec.Withdraw, summary.DeletionTimestamp = true, &metav1.Time{Time: noon}
+	cluster.DeletionTimestamp, cluster.Finalizers = summary.DeletionTimestamp, []string{metav1.FinalizerDeleteDependents}
+	stored := newClient(t, summary, cluster)
+	r := New(Options{
+		Client: stored, Live: stored, Workers: fleet.NewWorkers(fleet.WorkersOptions{}), Now: time.Now,
+		Deployer: deploy.New(deploy.Options{Inventory: inventory.NewStore(inventories{})}), Events: events.NewFakeRecorder(10),
+	})
+	name := client.ObjectKeyFromObject(summary)
+	if _, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: name}); err != nil {
+		t.Fatal(err)
+	}
+	if queued := r.memory.of(name).active; queued != "" {
+		t.Error("a withdrawal is queued")
+	}
+	if err := stored.Get(t.Context(), name, summary); !apierrors.IsNotFound(err) {
+		t.Errorf("the summary is still there: %v", err)
+	}
+	if err := r.awaitSuccessors(t.Context(), summary, inventory.OwnerKey{}); !errors.Is(err, errHeld) {
+		t.Errorf("a job that has begun goes on: %v", err)
 	}
 }

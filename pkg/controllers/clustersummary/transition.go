@@ -40,8 +40,11 @@ func (e *successorError) Error() string {
 func (r *Reconciler) awaitSuccessors(ctx context.Context, summary *configv1beta1.ClusterSummary, owner inventory.OwnerKey) error {
 	// Not from the cache: it may be behind what made the profile leave the cluster.
 	cluster, err := r.cluster(ctx, r.Live, summary)
-	if err != nil || cluster == nil {
+	if err != nil {
 		return err
+	}
+	if cluster == nil {
+		return errHeld // it was deregistered, which leaves what is there
 	}
 	successors, err := profile.Successors(ctx, r.Client, profileKey(owner), cluster)
 	if err != nil || len(successors) == 0 {

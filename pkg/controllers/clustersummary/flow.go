@@ -192,11 +192,7 @@ func (f *flow) waitForChecks(result judgement, known bool, text string) bool {
 // preDeployChecks keep back.
 func (r *Reconciler) mayBegin(ctx context.Context, f *flow, print string, withdraw bool) ([]health.Failure, error) {
 	if withdraw {
-		held, err := r.holdWithdrawal(ctx, f)
-		if err == nil && held {
-			err = errHeld
-		}
-		return nil, err
+		return nil, r.mayWithdraw(ctx, f)
 	}
 	if f.suspended.Paused() {
 		return nil, errHeld
@@ -215,6 +211,21 @@ func (r *Reconciler) mayBegin(ctx context.Context, f *flow, print string, withdr
 		return nil, errHeld
 	}
 	return result.failures, nil
+}
+
+// mayWithdraw is mayBegin for a withdrawal. The job may have been queued for something
+// else, so that nobody has waited for those who may want what is withdrawn.
+func (r *Reconciler) mayWithdraw(ctx context.Context, f *flow) error {
+	held, err := r.holdWithdrawal(ctx, f)
+	if err == nil && !held && f.summary.Spec.ClusterProfileSpec.SyncMode != configv1beta1.SyncModeDryRun {
+		var wait time.Duration
+		wait, err = r.awaitHeirs(ctx, f.summary, f.cluster)
+		held = wait > 0
+	}
+	if err == nil && held {
+		err = errHeld
+	}
+	return err
 }
 
 // block keeps the lists back whose preDeployChecks do not pass: nothing of them is

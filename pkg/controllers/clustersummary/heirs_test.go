@@ -4,6 +4,7 @@
 package clustersummary
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -89,5 +90,23 @@ func TestAWithdrawalBehindAnotherGivesItsProfileTime(t *testing.T) {
 		if got, err := r.awaitHeirs(t.Context(), leaving, registration()); err != nil || got != step.want {
 			t.Errorf("%s later it waits %s, %v; want %s", step.after, got, err, step.want)
 		}
+	}
+}
+
+// A job that was queued as a deployment finds that it is to withdraw: it does not do so
+// before others could say what they want.
+func TestAJobThatHasBecomeAWithdrawalWaitsToo(t *testing.T) {
+	profile := &configv1beta1.ClusterProfile{ObjectMeta: metav1.ObjectMeta{Name: "old"}}
+	leaving := summaryFor("old")
+	leaving.Spec.Withdraw = true
+	now := noon
+	r := New(Options{Client: newClient(t, profile, leaving), Now: func() time.Time { return now }})
+	f := &flow{summary: leaving, cluster: registration()}
+	if _, err := r.mayBegin(t.Context(), f, "", true); !errors.Is(err, errHeld) {
+		t.Errorf("it begins at once: %v", err)
+	}
+	now = now.Add(heirGrace)
+	if _, err := r.mayBegin(t.Context(), f, "", true); err != nil {
+		t.Errorf("it does not begin when nobody has come: %v", err)
 	}
 }

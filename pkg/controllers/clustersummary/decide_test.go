@@ -157,6 +157,15 @@ func TestMemory(t *testing.T) {
 			t.Error("the end of the job hid that its source changed meanwhile")
 		}
 	})
+	t.Run("what is read again and again is noted once", func(t *testing.T) {
+		m := newMemory()
+		for range 3 {
+			m.reads(a, config)
+		}
+		if got := len(m.of(a).sources); got != 1 {
+			t.Errorf("noted %d times", got)
+		}
+	})
 	t.Run("one job at a time, unless something changes", func(t *testing.T) {
 		m := newMemory()
 		if !m.activate(a, "x") || m.activate(a, "x") {

@@ -163,6 +163,9 @@ func (m *memory) deactivate(name types.NamespacedName) {
 func (m *memory) reads(name types.NamespacedName, s sourceRef) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.readers[s][name] {
+		return
+	}
 	known := m.of(name)
 	known.sources = append(known.sources, s)
 	if m.readers[s] == nil {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 
@@ -114,6 +115,10 @@ func contentOf(source render.Source) history.Content {
 // may change without what is fetched with them doing so.
 func (b *requestBuilder) observedObject(ctx context.Context, kind string, name types.NamespacedName) (render.Source, error) {
 	content, restored, err := b.observed.restore(ctx, kind, name.Namespace, name.Name)
+	if restored && err == nil && b.asTenant {
+		_, err = b.read(ctx, kind, name)
+		err = unlessGone(err)
+	}
 	if restored {
 		return render.Source{
 			Kind: kind, Namespace: name.Namespace, Name: name.Name,
@@ -126,6 +131,15 @@ func (b *requestBuilder) observedObject(ctx context.Context, kind string, name t
 		return source, err
 	}
 	return source, b.observed.note(kind, name.Namespace, name.Name, contentOf(source), began)
+}
+
+// unlessGone is what keeps a tenant from what is kept of a source. That it is not there any
+// more does not; what the tenant may not read may have been read as somebody else.
+func unlessGone(err error) error {
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
 }
 
 // fetchURL fetches a URL, or gives what the revision has pinned of it. What is

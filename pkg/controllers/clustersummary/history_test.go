@@ -12,7 +12,9 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
@@ -34,6 +36,8 @@ type recorded struct {
 	served string
 	url    string
 	spec   configv1beta1.ProfileSpec
+	// tenant is the host as the profile's tenant sees it, nil if it has none.
+	tenant client.Reader
 }
 
 func newRecorded(t *testing.T) *recorded {
@@ -73,6 +77,9 @@ func (r *recorded) deploy(pinned *revision.Contents) (string, error) {
 	b, _ := newBuilder(r.t, "", r.host)
 	// Each job fetches anew.
 	b.fetcher = r.Fetcher
+	if r.tenant != nil {
+		b.host, b.asTenant = r.tenant, true
+	}
 	rev := revision.Revision{Name: "plain", Spec: &r.spec, Pinned: pinned}
 	if pinned != nil {
 		rev.Name = "pinned"
@@ -122,6 +129,30 @@ func TestARollbackDeploysFormerContents(t *testing.T) {
 	}
 	if _, err := r.deploy(nil); err == nil {
 		t.Error("without the rollback the ConfigMap is not missed")
+	}
+}
+
+// What is kept was read with the rights that the profile had then. A tenant whose profile
+// it is now is given none of it that the tenant may not read.
+func TestARollbackGivesATenantNothingMore(t *testing.T) {
+	r := newRecorded(t)
+	if _, err := r.deploy(nil); err != nil {
+		t.Fatal(err)
+	}
+	pins := r.pins()
+	delete(r.host, "ConfigMap/apps/open")
+	r.served = "not: [YAML"
+	r.tenant = r.host
+	if got, err := r.deploy(pins); err != nil || got != "open-1 closed-1 served-1" {
+		t.Errorf("a tenant who may read all of it is given %q, %v", got, err)
+	}
+	r.tenant = forbidding{}
+	if got, err := r.deploy(pins); !apierrors.IsForbidden(err) || got != "" {
+		t.Errorf("a tenant who may read nothing is given %q, %v", got, err)
+	}
+	r.spec.PolicyRefs = r.spec.PolicyRefs[2:]
+	if got, err := r.deploy(pins); !apierrors.IsForbidden(err) || got != "" {
+		t.Errorf("a tenant who may not read the token is given %q, %v", got, err)
 	}
 }
 

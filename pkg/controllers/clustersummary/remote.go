@@ -51,9 +51,12 @@ func (b *requestBuilder) remote(ctx context.Context, from configv1beta1.RemoteUR
 	if from.Interval != nil {
 		source.Interval = from.Interval.Duration
 	}
-	if from.SecretRef != nil && !b.observed.has(kindURL, "", remote.RedactURL(from.URL)) {
+	if pinned := b.observed.has(kindURL, "", remote.RedactURL(from.URL)); from.SecretRef != nil && (!pinned || b.asTenant) {
 		var err error
-		if source.Credentials, err = b.credentials(ctx, *from.SecretRef); err != nil {
+		if source.Credentials, err = b.credentials(ctx, *from.SecretRef); pinned {
+			err = unlessGone(err)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("remoteURL.secretRef: %w", err)
 		}
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/muster-project/muster/pkg/controllers/profile"
 	"github.com/muster-project/muster/pkg/controllers/sveltoscluster"
 	"github.com/muster-project/muster/pkg/controllers/term"
+	"github.com/muster-project/muster/pkg/deploy/history"
 	"github.com/muster-project/muster/pkg/deploy/inventory"
 	"github.com/muster-project/muster/pkg/deploy/report"
 	"github.com/muster-project/muster/pkg/deploy/revision"
@@ -92,8 +93,10 @@ func (d *Dependencies) NewPreviews() (*Previews, error) {
 		Credentials: p.secrets, Tenants: &sveltoscluster.Tenants{Host: hostReader}, Wrap: gate.Wrap,
 		UserAgent: func() string { return fmt.Sprintf("muster/%s (preview)", d.Replica) },
 	})
-	p.profiles = &profile.Reconciler{Client: muster.client, Live: muster.client, Uncached: true, Members: d.Index, WaitCurrent: d.WaitCurrent, Now: time.Now}
-	parts := &parts{Dependencies: d, revisions: revision.NewStore(d.Records)}
+	parts := &parts{Dependencies: d, revisions: revision.NewStore(d.Records), history: history.NewStore(d.Records, d.HistoryLimit)}
+	p.profiles = &profile.Reconciler{
+		Client: muster.client, Live: muster.client, Uncached: true, Members: d.Index, WaitCurrent: d.WaitCurrent, Revisions: parts.revisions, Now: time.Now,
+	}
 	if parts.objects, err = parts.newHostObjects(muster, host); err != nil {
 		return nil, err
 	}
@@ -173,7 +176,7 @@ func (p *Previews) one(ctx context.Context, owner inventory.Owner, reach profile
 	}
 	err := p.refresh(ctx, ref)
 	if err == nil {
-		out.Preview, err = p.summaries.Preview(ctx, owner, reach.As, reach.Spec, ref, matches)
+		out.Preview, err = p.summaries.Preview(ctx, owner, reach, ref, matches)
 	}
 	if err != nil {
 		out.Failure = err.Error()

@@ -84,6 +84,7 @@ func TestHistoryAndRollback(t *testing.T) {
 	// What the source holds does not matter while the rollback stands.
 	s.applyRaw(holds("3"))
 	s.always("the rollback stands", settle, s.hasValue("cluster1", open, "1"))
+	s.kubectl("muster", "diff", s.name) // and nothing would change
 	tier(60)
 	s.awaitValue("cluster1", open, "3")
 	if profile, err = s.muster.ConfigV1beta1().ClusterProfiles().Get(s.Context(), s.name, metav1.GetOptions{}); err != nil || profile.Annotations[configv1beta1.AnnotationContentsOf] != "" {

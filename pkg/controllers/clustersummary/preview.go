@@ -9,17 +9,18 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
-	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
+	"github.com/muster-project/muster/pkg/controllers/profile"
 	"github.com/muster-project/muster/pkg/deploy"
 	"github.com/muster-project/muster/pkg/deploy/inventory"
+	"github.com/muster-project/muster/pkg/deploy/revision"
 	"github.com/muster-project/muster/pkg/fleet"
 )
 
-// Preview says what a pass for a profile, with the rights of an identity, would change on
-// a cluster now, or, where the profile does not match it any more, what a withdrawal would.
-// It needs no summary, writes nothing, and can be asked of any replica.
-func (r *Reconciler) Preview(ctx context.Context, owner inventory.Owner, as fleet.Identity, spec *configv1beta1.ProfileSpec, ref fleet.Ref, matches bool) (deploy.Preview, error) {
+// Preview says what a pass for a profile would change on a cluster now, or, where the
+// profile does not match it any more, what a withdrawal would. It needs no summary, writes
+// nothing, and can be asked of any replica.
+func (r *Reconciler) Preview(ctx context.Context, owner inventory.Owner, of profile.Reach, ref fleet.Ref, matches bool) (deploy.Preview, error) {
 	cluster := &libv1beta1.SveltosCluster{}
 	if err := r.Live.Get(ctx, types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}, cluster); err != nil {
 		return deploy.Preview{}, fmt.Errorf("reading %s: %w", ref, err)
@@ -28,18 +29,19 @@ func (r *Reconciler) Preview(ctx context.Context, owner inventory.Owner, as flee
 	if err != nil {
 		return deploy.Preview{}, err
 	}
-	actor, err := r.actAs(ctx, types.NamespacedName{}, target, as)
+	actor, err := r.actAs(ctx, types.NamespacedName{}, target, of.As)
 	if err != nil {
 		return deploy.Preview{}, err
 	}
-	owner.Tier = spec.Tier
+	owner.Tier = of.Spec.Tier
 	if !matches {
-		return r.previewWithdrawal(ctx, actor, owner, deploy.Behavior(spec.StopMatchingBehavior))
+		return r.previewWithdrawal(ctx, actor, owner, deploy.Behavior(of.Spec.StopMatchingBehavior))
 	}
 	data, err := templateData(cluster)
 	if err != nil {
 		return deploy.Preview{}, err
 	}
 	b := r.builder(cluster, actor, owner, data)
-	return r.preview(ctx, actor, b, b.request(ctx, owner, "", "", spec))
+	b.observed = r.observe(revision.Revision{Pinned: of.Pinned})
+	return r.preview(ctx, actor, b, b.request(ctx, owner, "", "", of.Spec))
 }

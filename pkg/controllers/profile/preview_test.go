@@ -43,3 +43,34 @@ func TestReachNeedsNoCache(t *testing.T) {
 		t.Errorf("the profile is for %v, want the cluster of what depends on it", reach.Matching)
 	}
 }
+
+// What a rollback deploys is not what the sources hold, and that is what would change.
+func TestReachKnowsOfARollback(t *testing.T) {
+	r := newRemembering(t)
+	pinned := func() int64 {
+		t.Helper()
+		reach, err := r.Reach(t.Context(), webKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if reach.Pinned == nil {
+			return 0
+		}
+		return reach.Pinned.Of
+	}
+	r.change(tier(1))
+	r.deployed("a")
+	r.change(tier(2))
+	r.deployed("b")
+	if of := pinned(); of != 0 {
+		t.Errorf("before a rollback the contents are those of %d", of)
+	}
+	r.change(contentsOf("1", tier(1)))
+	if of := pinned(); of != 1 {
+		t.Errorf("rolled back to 1, the contents are those of %d", of)
+	}
+	r.change(tier(3))
+	if of := pinned(); of != 0 {
+		t.Errorf("after the rollback the contents are those of %d", of)
+	}
+}

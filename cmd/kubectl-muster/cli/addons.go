@@ -54,17 +54,16 @@ func newShowAddons(streams genericiooptions.IOStreams) *cobra.Command {
 	flags.StringVar(&q.profile, "profile", "", "only what this profile deploys, as in ClusterProfile/kyverno")
 	flags.BoolVar(&q.charts, "helm-charts", false, "only Helm charts")
 	flags.BoolVar(&q.objects, "resources", false, "only objects")
-	flags.StringVarP(&q.output, "output", "o", "", "json, yaml, wide or name")
-	_ = command.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "yaml", "wide", "name"}, cobra.ShellCompDirectiveNoFileComp))
+	addOutputFlag(command, &q.output, "json", "yaml", "wide", "name")
 	return command
 }
 
 func (q *addonQuery) run(ctx context.Context) error {
-	if !slices.Contains([]string{"", "json", "yaml", "wide", "name"}, q.output) {
-		return fmt.Errorf("unknown output format %q: use json, yaml, wide or name", q.output)
+	if err := checkOutput(q.output, "json", "yaml", "wide", "name"); err != nil {
+		return err
 	}
-	if q.profile != "" && strings.Count(q.profile, "/") != 1 {
-		return fmt.Errorf("--profile %q: use Kind/name, as in ClusterProfile/kyverno", q.profile)
+	if err := checkProfile(q.profile); err != nil {
+		return err
 	}
 	clients, err := connect(q.flags)
 	if err != nil {

@@ -10,13 +10,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
-	"sigs.k8s.io/yaml"
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 )
@@ -57,14 +55,13 @@ func newDiff(streams genericiooptions.IOStreams) *cobra.Command {
 	flags := command.Flags()
 	q.flags.AddFlags(flags)
 	flags.StringVar(&q.cluster, "cluster", "", "only what would change in this cluster, as in namespace/name")
-	flags.StringVarP(&q.output, "output", "o", "", "json or yaml")
-	_ = command.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
+	addOutputFlag(command, &q.output, "json", "yaml")
 	return command
 }
 
 func (q *diffQuery) run(ctx context.Context, name string) error {
-	if !slices.Contains([]string{"", "json", "yaml"}, q.output) {
-		return fmt.Errorf("unknown output format %q: use json or yaml", q.output)
+	if err := checkOutput(q.output, "json", "yaml"); err != nil {
+		return err
 	}
 	clients, err := connect(q.flags)
 	if err != nil {
@@ -91,30 +88,16 @@ func (q *diffQuery) read(ctx context.Context, clients *clients, name string) ([]
 	} else {
 		request = request.Resource("clusterprofiles")
 	}
-	request = request.Name(name).SubResource("diff").SetHeader("Accept", "application/json")
+	request = request.Name(name).SubResource("diff").SetHeader("Accept", acceptJSON)
 	if q.cluster != "" {
 		request = request.Param("cluster", q.cluster)
 	}
-	// Not DoRaw, whose error leaves out what the server says.
-	result := request.Do(ctx)
-	if err := result.Error(); err != nil {
-		return nil, err
-	}
-	return result.Raw()
+	return answerTo(ctx, request)
 }
 
 func (q *diffQuery) print(body []byte, diff *configv1beta1.Diff) error {
-	switch q.output {
-	case "json":
-		_, err := fmt.Fprintf(q.Out, "%s\n", body)
-		return err
-	case "yaml":
-		text, err := yaml.JSONToYAML(body)
-		if err != nil {
-			return fmt.Errorf("the answer is no JSON: %w", err)
-		}
-		_, err = q.Out.Write(text)
-		return err
+	if q.output != "" {
+		return printAnswer(q.Out, q.output, body)
 	}
 	for i := range diff.Clusters {
 		printClusterDiff(q.Out, q.ErrOut, &diff.Clusters[i])

@@ -46,17 +46,16 @@ func newShowDryRun(streams genericiooptions.IOStreams) *cobra.Command {
 	flags.StringVar(&q.cluster, "cluster", "", "only what would change in clusters of this name")
 	flags.StringVar(&q.profile, "profile", "", "only what this profile would change, as in ClusterProfile/kyverno")
 	flags.BoolVar(&q.rawDiff, "raw-diff", false, "print the differences in place of the table")
-	flags.StringVarP(&q.output, "output", "o", "", "json or yaml")
-	_ = command.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
+	addOutputFlag(command, &q.output, "json", "yaml")
 	return command
 }
 
 func (q *dryRunQuery) run(ctx context.Context) error {
-	if !slices.Contains([]string{"", "json", "yaml"}, q.output) {
-		return fmt.Errorf("unknown output format %q: use json or yaml", q.output)
+	if err := checkOutput(q.output, "json", "yaml"); err != nil {
+		return err
 	}
-	if q.profile != "" && strings.Count(q.profile, "/") != 1 {
-		return fmt.Errorf("--profile %q: use Kind/name, as in ClusterProfile/kyverno", q.profile)
+	if err := checkProfile(q.profile); err != nil {
+		return err
 	}
 	clients, err := connect(q.flags)
 	if err != nil {

@@ -15,17 +15,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
-	"k8s.io/cli-runtime/pkg/printers"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/yaml"
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
-)
-
-const (
-	acceptJSON  = "application/json"
-	acceptTable = "application/json;as=Table;v=v1;g=meta.k8s.io"
 )
 
 // historyQuery is what "history" is asked for.
@@ -62,30 +56,11 @@ func (q *historyQuery) run(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	accept := acceptTable
-	if q.output == "json" || q.output == "yaml" {
-		accept = acceptJSON
-	}
-	body, err := readHistory(ctx, clients.muster.ConfigV1beta1().RESTClient(), *q.flags.Namespace, name, q.revision, accept)
+	body, err := readHistory(ctx, clients.muster.ConfigV1beta1().RESTClient(), *q.flags.Namespace, name, q.revision, acceptFor(q.output))
 	if err != nil {
 		return err
 	}
-	switch q.output {
-	case "json":
-		_, err = fmt.Fprintf(q.Out, "%s\n", body)
-		return err
-	case "yaml":
-		if body, err = yaml.JSONToYAML(body); err != nil {
-			return fmt.Errorf("the answer is no JSON: %w", err)
-		}
-		_, err = q.Out.Write(body)
-		return err
-	}
-	table := &metav1.Table{}
-	if err := yaml.Unmarshal(body, table); err != nil {
-		return fmt.Errorf("the answer is no table: %w", err)
-	}
-	return printers.NewTablePrinter(printers.PrintOptions{Wide: q.output == "wide"}).PrintObj(table, q.Out)
+	return printAnswer(q.Out, q.output, body)
 }
 
 // readHistory asks for the history of a profile, which is a ClusterProfile if there is
@@ -99,12 +74,7 @@ func readHistory(ctx context.Context, client rest.Interface, namespace, name str
 	if number != 0 {
 		request = request.Param("revision", strconv.FormatInt(number, 10))
 	}
-	// Not DoRaw, whose error leaves out what the server says.
-	result := request.Do(ctx)
-	if err := result.Error(); err != nil {
-		return nil, fmt.Errorf("reading the history of %s: %w", name, err)
-	}
-	body, err := result.Raw()
+	body, err := answerTo(ctx, request)
 	if err != nil {
 		return nil, fmt.Errorf("reading the history of %s: %w", name, err)
 	}

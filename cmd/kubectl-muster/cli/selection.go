@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -17,9 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
-	"k8s.io/cli-runtime/pkg/printers"
 	"k8s.io/client-go/rest"
-	"sigs.k8s.io/yaml"
 
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
 )
@@ -50,9 +47,8 @@ func newSelection(streams genericiooptions.IOStreams) *cobra.Command {
 	flags.StringVar(&q.reason, "reason", "", "only clusters with this reason: "+strings.Join(reasons(), ", "))
 	flags.Int64Var(&q.limit, "limit", 0, "how many candidates to show at most (default 100)")
 	flags.BoolVarP(&q.watch, "watch", "w", false, "show the selection again whenever the set changes")
-	flags.StringVarP(&q.output, "output", "o", "", "json, yaml or wide")
+	addOutputFlag(command, &q.output, "json", "yaml", "wide")
 	_ = command.RegisterFlagCompletionFunc("reason", cobra.FixedCompletions(reasons(), cobra.ShellCompDirectiveNoFileComp))
-	_ = command.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "yaml", "wide"}, cobra.ShellCompDirectiveNoFileComp))
 	return command
 }
 
@@ -64,8 +60,8 @@ func reasons() []string {
 }
 
 func (q *selectionQuery) run(ctx context.Context, name string) error {
-	if !slices.Contains([]string{"", "json", "yaml", "wide"}, q.output) {
-		return fmt.Errorf("unknown output format %q: use json, yaml or wide", q.output)
+	if err := checkOutput(q.output, "json", "yaml", "wide"); err != nil {
+		return err
 	}
 	clients, err := connect(q.flags)
 	if err != nil {
@@ -104,35 +100,11 @@ func (q *selectionQuery) changes(ctx context.Context, clients *clients, name str
 }
 
 func (q *selectionQuery) show(ctx context.Context, clients *clients, name string) error {
-	accept := "application/json;as=Table;v=v1;g=meta.k8s.io"
-	if q.output == "json" || q.output == "yaml" {
-		accept = "application/json"
-	}
-	// Not DoRaw, whose error leaves out what the server says.
-	result := q.request(clients.muster.LibV1beta1().RESTClient(), name, accept).Do(ctx)
-	if err := result.Error(); err != nil {
-		return fmt.Errorf("reading the selection of %s: %w", name, err)
-	}
-	body, err := result.Raw()
+	body, err := answerTo(ctx, q.request(clients.muster.LibV1beta1().RESTClient(), name, acceptFor(q.output)))
 	if err != nil {
 		return fmt.Errorf("reading the selection of %s: %w", name, err)
 	}
-	switch q.output {
-	case "json":
-		_, err = fmt.Fprintf(q.Out, "%s\n", body)
-		return err
-	case "yaml":
-		if body, err = yaml.JSONToYAML(body); err != nil {
-			return fmt.Errorf("the answer is no JSON: %w", err)
-		}
-		_, err = q.Out.Write(body)
-		return err
-	}
-	table := &metav1.Table{}
-	if err := yaml.Unmarshal(body, table); err != nil {
-		return fmt.Errorf("the answer is no table: %w", err)
-	}
-	return printers.NewTablePrinter(printers.PrintOptions{Wide: q.output == "wide"}).PrintObj(table, q.Out)
+	return printAnswer(q.Out, q.output, body)
 }
 
 func (q *selectionQuery) request(client rest.Interface, name, accept string) *rest.Request {

@@ -17,6 +17,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -175,18 +176,29 @@ func (r *Reconciler) write(ctx context.Context, cluster *libv1beta1.SveltosClust
 	if err := r.writeStatus(ctx, cluster, desiredStatus(cluster, health, duplicates)); err != nil {
 		return err
 	}
-	if health.Version == "" || cluster.Labels[libv1beta1.LabelK8sVersion] == health.Version {
+	label := versionLabel(health.Version)
+	if label == "" || cluster.Labels[libv1beta1.LabelK8sVersion] == label {
 		return nil
 	}
 	patch := client.MergeFrom(cluster.DeepCopy())
 	if cluster.Labels == nil {
 		cluster.Labels = map[string]string{}
 	}
-	cluster.Labels[libv1beta1.LabelK8sVersion] = health.Version
+	cluster.Labels[libv1beta1.LabelK8sVersion] = label
 	if err := r.Client.Patch(ctx, cluster, patch); err != nil {
 		return fmt.Errorf("labelling SveltosCluster %s/%s with its version: %w", cluster.Namespace, cluster.Name, err)
 	}
 	return nil
+}
+
+// versionLabel is the label of a version, as in v1.37.0, empty for one that is none.
+// Distributions add to theirs what no label can have, as in v1.37.0+k3s1.
+func versionLabel(text string) string {
+	parsed, err := version.ParseGeneric(text)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("v%d.%d.%d", parsed.Major(), parsed.Minor(), parsed.Patch())
 }
 
 // writeStatus writes a status, and what is known of the fence in it, if that is

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -122,5 +123,19 @@ func TestAChangedSpecIsSeenThoughTheHealthIsAsBefore(t *testing.T) {
 	ready := meta.FindStatusCondition(cluster.Status.Conditions, libv1beta1.ConditionReady)
 	if cluster.Status.ObservedGeneration != cluster.Generation || ready == nil || ready.Status != metav1.ConditionTrue || ready.ObservedGeneration != cluster.Generation {
 		t.Errorf("generation %d was observed as %d, Ready is %+v", cluster.Generation, cluster.Status.ObservedGeneration, ready)
+	}
+}
+
+func TestVersionsBecomeLabels(t *testing.T) {
+	for text, want := range map[string]string{
+		"v1.37.0": "v1.37.0", "v1.36.2+k3s1": "v1.36.2", "v1.33.4-eks-036c24b": "v1.33.4", "v1.33.1-gke.1043002": "v1.33.1",
+		"v1.36.0-rc.1": "v1.36.0", "": "", "unknown": "",
+	} {
+		if got := versionLabel(text); got != want {
+			t.Errorf("the label of %q is %q, want %q", text, got, want)
+		}
+		if problems := validation.IsValidLabelValue(versionLabel(text)); len(problems) > 0 {
+			t.Errorf("%q: %v", text, problems)
+		}
 	}
 }

@@ -49,15 +49,17 @@ func (c *Cache) Get(ctx context.Context, name string) (*configapi.ProfileSpec, e
 		return known.(*configapi.ProfileSpec), nil
 	}
 	found, err := c.source.Get(ctx, name)
-	if errors.Is(err, revision.ErrNotFound) {
-		return nil, fmt.Errorf("revision %s of the profile does not exist", name)
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, revision.ErrNotFound):
+		return nil, clustersummary.LostError{Err: fmt.Errorf("revision %s of the profile does not exist", name)}
+	case errors.Is(err, revision.ErrDamaged):
+		return nil, clustersummary.LostError{Err: err}
+	case err != nil:
 		return nil, err
 	}
 	spec, err := internalSpec(found.Spec)
 	if err != nil {
-		return nil, fmt.Errorf("revision %s of the profile: %w", name, err)
+		return nil, clustersummary.LostError{Err: fmt.Errorf("revision %s of the profile: %w", name, err)}
 	}
 	c.converted.Add(name, spec)
 	return spec, nil

@@ -6,6 +6,7 @@ package revisions
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -14,6 +15,7 @@ import (
 	configapi "github.com/muster-project/muster/pkg/apis/config"
 	"github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	"github.com/muster-project/muster/pkg/deploy/revision"
+	"github.com/muster-project/muster/pkg/registry/config/clustersummary"
 )
 
 // kept are revisions, and how often each was asked for.
@@ -55,6 +57,20 @@ func TestRevisions(t *testing.T) {
 	}
 	if source.specs["r"].Tier != 0 {
 		t.Error("the source's own spec was changed")
+	}
+}
+
+// Only these are shown as missing; all others are to be asked for again.
+func TestLostRevisions(t *testing.T) {
+	for err, want := range map[error]bool{
+		revision.ErrNotFound:            true,
+		revision.ErrDamaged:             true,
+		errors.New("the store is away"): false,
+	} {
+		_, got := New(&kept{asked: map[string]int{}, err: fmt.Errorf("read: %w", err)}).Get(t.Context(), "r")
+		if got == nil || errors.As(got, &clustersummary.LostError{}) != want {
+			t.Errorf("%v is answered with %#v, lost: %t", err, got, want)
+		}
 	}
 }
 

@@ -5,9 +5,11 @@ package clustersummary
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -20,8 +22,19 @@ import (
 // read of a summary asks.
 type Revisions interface {
 	// Get returns the spec of a revision. It is shared and must not be changed.
+	// The error is a LostError where another read would find no more.
 	Get(ctx context.Context, name string) (*config.ProfileSpec, error)
 }
+
+// LostError says that there is no such revision, or that it is damaged.
+type LostError struct {
+	Err error
+}
+
+func (e LostError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what is the matter.
+func (e LostError) Unwrap() error { return e.Err }
 
 // ConditionRevisionAvailable is False on a summary whose profile's spec cannot
 // be shown. It is computed with each read, and absent where all is well; one
@@ -47,12 +60,17 @@ func (r revealer) object(ctx context.Context) func(runtime.Object, error) (runti
 		}
 		switch typed := obj.(type) {
 		case *config.ClusterSummary:
-			r.summary(ctx, typed)
+			err = r.summary(ctx, typed)
 		case *config.ClusterSummaryList:
 			once := revealer{&readOnce{Revisions: r.revisions, read: map[string]answer{}}}
 			for i := range typed.Items {
-				once.summary(ctx, &typed.Items[i])
+				if err = once.summary(ctx, &typed.Items[i]); err != nil {
+					break
+				}
 			}
+		}
+		if err != nil {
+			return nil, apierrors.NewServiceUnavailable(err.Error())
 		}
 		return obj, nil
 	}
@@ -80,17 +98,22 @@ func (o *readOnce) Get(ctx context.Context, name string) (*config.ProfileSpec, e
 	return known.spec, known.err
 }
 
-// summary shows the spec of one. One whose revision cannot be read says so, and
-// spoils no list.
-func (r revealer) summary(ctx context.Context, summary *config.ClusterSummary) {
+// summary shows the spec of one. One whose revision is lost says so, and spoils
+// no list. One whose revision cannot be read now is not shown at all: whoever
+// took it would take it for that of a profile that deploys nothing, checks
+// nothing and depends on nothing, and a cache would keep it so.
+func (r revealer) summary(ctx context.Context, summary *config.ClusterSummary) error {
 	summary.Status.Conditions = without(summary.Status.Conditions, ConditionRevisionAvailable)
 	if summary.Spec.ProfileRevision == "" {
-		return
+		return nil
 	}
 	spec, err := r.revisions.Get(ctx, summary.Spec.ProfileRevision)
 	if err == nil {
 		summary.Spec.ClusterProfileSpec = *spec
-		return
+		return nil
+	}
+	if !errors.As(err, &LostError{}) {
+		return fmt.Errorf("read revision %s of the profile: %w", summary.Spec.ProfileRevision, err)
 	}
 	summary.Status.Conditions = append(slices.Clip(summary.Status.Conditions), metav1.Condition{
 		Type:               ConditionRevisionAvailable,
@@ -100,6 +123,7 @@ func (r revealer) summary(ctx context.Context, summary *config.ClusterSummary) {
 		ObservedGeneration: summary.Generation,
 		LastTransitionTime: summary.CreationTimestamp,
 	})
+	return nil
 }
 
 // without leaves one type of condition out of a copy, if it is there.
@@ -112,9 +136,14 @@ func without(conditions []metav1.Condition, conditionType string) []metav1.Condi
 
 // watch shows the specs in a watch's events. With three watches or more the
 // cache sends objects that hold their own encoded form, made before anybody
-// could have changed them: those are replaced by what they hold.
+// could have changed them: those are replaced by what they hold. A watch ends
+// where one cannot be shown; its client then lists anew.
 func (r revealer) watch(ctx context.Context, events watch.Interface) watch.Interface {
+	failed := false
 	return watch.Filter(events, func(event watch.Event) (watch.Event, bool) {
+		if failed {
+			return event, false
+		}
 		if event.Type == watch.Error || event.Type == watch.Bookmark {
 			return event, true
 		}
@@ -122,7 +151,11 @@ func (r revealer) watch(ctx context.Context, events watch.Interface) watch.Inter
 			event.Object = cached.GetObject()
 		}
 		if summary, ok := event.Object.(*config.ClusterSummary); ok {
-			r.summary(ctx, summary)
+			if err := r.summary(ctx, summary); err != nil {
+				failed = true
+				events.Stop()
+				return watch.Event{Type: watch.Error, Object: &apierrors.NewServiceUnavailable(err.Error()).ErrStatus}, true
+			}
 		}
 		return event, true
 	})

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -28,7 +29,7 @@ func (f fixed) Get(_ context.Context, name string) (*config.ProfileSpec, error) 
 	if spec := f[name]; spec != nil {
 		return spec, nil
 	}
-	return nil, errors.New("there is no revision " + name)
+	return nil, LostError{errors.New("there is no revision " + name)}
 }
 
 // counted counts the reads of revisions.
@@ -119,7 +120,9 @@ func TestAStoredWarningIsNotShown(t *testing.T) {
 		{Type: configv1beta1.ConditionReady, Status: metav1.ConditionTrue},
 	}
 	r := revealer{revisions: fixed{storedRevision: profileSpec()}}
-	r.summary(t.Context(), summary)
+	if err := r.summary(t.Context(), summary); err != nil {
+		t.Fatal(err)
+	}
 	if missing(summary) != nil || len(summary.Status.Conditions) != 1 {
 		t.Errorf("conditions are %v", summary.Status.Conditions)
 	}
@@ -138,7 +141,9 @@ func TestNothingThatIsSharedIsWrittenTo(t *testing.T) {
 	for _, revision := range []string{storedRevision, "lost"} {
 		handed := *cached // as the cache does
 		handed.Spec.ProfileRevision = revision
-		revealer{revisions: revisions}.summary(t.Context(), &handed)
+		if err := (revealer{revisions: revisions}).summary(t.Context(), &handed); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if diff := cmp.Diff(before, cached); diff != "" {
 		t.Errorf("the cached object (-before +after):\n%s", diff)
@@ -148,6 +153,50 @@ func TestNothingThatIsSharedIsWrittenTo(t *testing.T) {
 	}
 	if diff := cmp.Diff(profileSpec(), revisions[storedRevision]); diff != "" {
 		t.Errorf("the revision (-before +after):\n%s", diff)
+	}
+}
+
+// away are revisions that cannot be read now.
+type away struct{}
+
+func (away) Get(context.Context, string) (*config.ProfileSpec, error) {
+	return nil, errors.New("the store is away")
+}
+
+// A summary with the spec of no profile would be one of a profile that deploys
+// nothing and waits for nothing.
+func TestWhatCannotBeReadNowIsNotShown(t *testing.T) {
+	r := revealer{revisions: away{}}
+	for name, obj := range map[string]runtime.Object{
+		"summary": newSummary(),
+		"list":    &config.ClusterSummaryList{Items: []config.ClusterSummary{*newSummary()}},
+	} {
+		got, err := r.object(t.Context())(obj, nil)
+		if got != nil || !apierrors.IsServiceUnavailable(err) || !strings.Contains(err.Error(), "the store is away") {
+			t.Errorf("%s: got %v, %v", name, got, err)
+		}
+	}
+	none := newSummary()
+	none.Spec.ProfileRevision = ""
+	if _, err := r.object(t.Context())(none, nil); err != nil {
+		t.Errorf("a summary without a revision: %v", err)
+	}
+}
+
+func TestAWatchEndsWhereOneCannotBeRead(t *testing.T) {
+	source := watch.NewFakeWithChanSize(8, false)
+	source.Action(watch.Bookmark, newSummary())
+	source.Add(newSummary())
+	source.Add(newSummary())
+	var got []watch.Event
+	for event := range (revealer{revisions: away{}}).watch(t.Context(), source).ResultChan() {
+		got = append(got, event)
+	}
+	if len(got) != 2 || got[1].Type != watch.Error {
+		t.Fatalf("events are %v, want a bookmark and an error", got)
+	}
+	if err := apierrors.FromObject(got[1].Object); !apierrors.IsServiceUnavailable(err) {
+		t.Errorf("the error is %v", err)
 	}
 }
 

@@ -63,6 +63,7 @@ func TestOrder(t *testing.T) {
 	s.setState("cluster1", s.name, "running")
 	s.provisioned(database)
 	s.provisioned(app)
+	s.kubectl("muster", "diff", database) // which matches cluster1 through what depends on it
 
 	s.applyFails("would make the profile depend on itself", fmt.Sprintf(`
 apiVersion: config.projectsveltos.io/v1beta1

@@ -3,11 +3,7 @@
 
 package selection
 
-import (
-	"cmp"
-
-	"github.com/muster-project/muster/pkg/fleet"
-)
+import "github.com/muster-project/muster/pkg/fleet"
 
 // Parameters of 64-bit FNV-1a.
 const (
@@ -70,8 +66,4 @@ func mix(h uint64) uint64 {
 type position struct {
 	rank uint64
 	ref  fleet.Ref
-}
-
-func (p position) compare(other position) int {
-	return cmp.Or(cmp.Compare(p.rank, other.rank), p.ref.Compare(other.ref))
 }

@@ -107,7 +107,7 @@ type Totals struct {
 }
 
 // Candidates is what Compute reads of the fleet, after rule 1. It does not
-// change while Compute runs. [NewCandidates] makes one from a plain list.
+// change while Compute runs.
 type Candidates interface {
 	// Lookup returns the matching candidate with this ref, and false where
 	// nothing of that name matches.

@@ -4,6 +4,7 @@
 package selection
 
 import (
+	"cmp"
 	"iter"
 	"slices"
 
@@ -36,9 +37,8 @@ func NewCandidates(spec Spec, members []fleet.Member, returning func(fleet.Ref) 
 			matching = append(matching, candidate)
 		}
 	}
-	seed := seedOf(spec.Set)
 	slices.SortFunc(matching, func(a, b Candidate) int {
-		return position{rankOf(seed, hashOf(a.Ref)), a.Ref}.compare(position{rankOf(seed, hashOf(b.Ref)), b.Ref})
+		return cmp.Or(cmp.Compare(Rank(spec.Set, a.Ref), Rank(spec.Set, b.Ref)), a.Ref.Compare(b.Ref))
 	})
 	list.healthy = slices.DeleteFunc(slices.Clone(matching), func(c Candidate) bool { return !c.Ready })
 	list.returning = slices.DeleteFunc(slices.Clone(matching), func(c Candidate) bool { return !c.Returning })

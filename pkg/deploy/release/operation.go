@@ -18,7 +18,6 @@ import (
 	"helm.sh/helm/v3/pkg/kube"
 	helmrelease "helm.sh/helm/v3/pkg/release"
 	"helm.sh/helm/v3/pkg/storage"
-	"helm.sh/helm/v3/pkg/storage/driver"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -77,10 +76,9 @@ func (m *Manager) beginOnCluster(ctx context.Context, cluster Cluster, release R
 		kubeClient.ownerOf = release.OwnerOf
 	}
 	known, learn := m.recallServed(ctx, cluster.Discovery, getter.config)
-	// The driver's own log is left silent: it prints Secrets that it can't read.
 	helm := &action.Configuration{
 		RESTClientGetter: getter,
-		Releases:         storage.Init(driver.NewSecrets(clientset.CoreV1().Secrets(release.Namespace))),
+		Releases:         storage.Init(newRecords(clientset.CoreV1().Secrets(release.Namespace))),
 		KubeClient:       kubeClient,
 		Capabilities:     known,
 		Log:              log,

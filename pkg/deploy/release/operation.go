@@ -160,7 +160,7 @@ func (m *Manager) perform(ctx context.Context, op *operation, do step, history [
 	var deployed *helmrelease.Release
 	parsed, err := m.rendered(ctx, op, do, history, release, parsed)
 	if err != nil {
-		return "", 0, classify(err, release.Chart)
+		return "", 0, classify(mask.Error(err, release.Sensitive), release.Chart)
 	}
 	result := Installed
 	if op.helm.RESTClientGetter != nil && len(definitionsOf(parsed)) > 0 {
@@ -188,8 +188,9 @@ func (m *Manager) perform(ctx context.Context, op *operation, do step, history [
 	case ctx.Err() != nil:
 		return "", 0, fmt.Errorf("interrupted: %w", errors.Join(ctx.Err(), err))
 	case err != nil:
-		// What a hook has printed may be in it.
-		return "", 0, classify(mask.Error(err, secretsIn(deployed)), release.Chart)
+		// What a hook has printed may be in it. It is masked before it is cut: half a
+		// secret is not known as one.
+		return "", 0, classify(mask.Error(err, append(secretsIn(deployed), release.Sensitive...)), release.Chart)
 	}
 	history, err = op.confirm(deployed)
 	if err != nil {

@@ -66,6 +66,9 @@ func (r *repository) load(ctx context.Context, ref ChartRef) ([]byte, error) {
 			return archive, nil // the flight before this one brought it
 		}
 		found, archive, err := r.download(ctx, ref)
+		if err == nil {
+			err = checkUnpacked(archive)
+		}
 		if err != nil {
 			return r.fallBack(ctx, ref, err)
 		}

@@ -361,17 +361,6 @@ func TestLoadChartReadsAnIndexInJSON(t *testing.T) {
 	mustLoad(t, m, ref)
 }
 
-func TestDowngradeToPlainHTTPIsRefused(t *testing.T) {
-	first, _ := http.NewRequest(http.MethodGet, "https://charts.example/", nil)
-	next, _ := http.NewRequest(http.MethodGet, "http://charts.example/", nil)
-	if err := checkRedirect(next, []*http.Request{first}); err == nil {
-		t.Error("followed from https to http")
-	}
-	if err := checkRedirect(first, []*http.Request{next}); err != nil {
-		t.Errorf("from http to https: %v", err)
-	}
-}
-
 // A mirror may be on an address that is the server's own. Its connections stay open, and
 // serve nobody who names that address himself.
 func TestConnectionsToAMirrorAreForMirrorsAlone(t *testing.T) {

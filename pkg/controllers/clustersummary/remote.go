@@ -14,6 +14,7 @@ import (
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
+	"github.com/muster-project/muster/pkg/deploy/history"
 	"github.com/muster-project/muster/pkg/render"
 	"github.com/muster-project/muster/pkg/render/archive"
 	"github.com/muster-project/muster/pkg/render/remote"
@@ -21,7 +22,7 @@ import (
 
 // kindURL is the kind of a source that is a URL, where the kind of an object stands
 // otherwise.
-const kindURL = "URL"
+const kindURL = history.KindURL
 
 // The keys of a Secret with credentials for a URL.
 const (

@@ -89,6 +89,8 @@ const sources = `
 | ` + "`spec.driftExclusions`" + ` on charts | they keep drift from being repaired; an upgrade of the release sets the fields again | Helm compares with its last manifest |
 | ` + "`spec.driftExclusions`" + ` elsewhere | in every mode; an object that is made has the fields, and no later apply does | without a required field an object could not be made |
 | archives | links, paths that leave the archive, more than 10,000 files or 64 MiB are errors | |
+| charts that unpack to more than 32 MiB, with those that dependencyUpdate adds | are errors | they are unpacked for each cluster |
+| strategic merge patches of objects with merged lists of more than about 500 elements, JSON patches of more than 1,000 operations | are errors | the time that patching takes grows with the square |
 `
 
 const everyField = `

@@ -24,6 +24,8 @@ type ConflictError struct {
 	// Sibling says that the owner is the same profile, which has it on the host for
 	// another cluster, with other content.
 	Sibling bool
+	// Uninstall says that it is a release which was to be uninstalled.
+	Uninstall bool
 	// Temporary says that it will be ours: the owner has a higher tier, and a
 	// pass of its own under way. Try again soon.
 	Temporary bool
@@ -33,6 +35,9 @@ type ConflictError struct {
 func (e *ConflictError) Error() string {
 	if e.Source != "" {
 		return fmt.Sprintf("conflict: %s on %s is also in %s of the same profile; remove it from one of the two, or give one of them a lower tier", e.Object, e.Cluster, e.Source)
+	}
+	if e.Uninstall {
+		return fmt.Sprintf("conflict: %s on %s is owned by %s, and is uninstalled for no other profile; remove it from one of the two", e.Object, e.Cluster, e.Owner)
 	}
 	if e.Temporary {
 		return fmt.Sprintf("conflict: %s on %s is being deployed by %s, and is taken over when that has ended", e.Object, e.Cluster, e.Owner)

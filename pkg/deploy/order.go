@@ -6,8 +6,13 @@ package deploy
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
+
+	"k8s.io/klog/v2"
 )
 
 // names are features as an inventory has them, nil for none.
@@ -52,10 +57,27 @@ func (p *pass) deploy(ctx context.Context) {
 	for _, run := range runs {
 		lists.Go(func() {
 			defer close(run.ended)
+			defer p.survive(ctx, run.feature)
 			run.deploy(p.halt(run, runs))
 		})
 	}
 	lists.Wait()
+}
+
+// survive makes the error of a list of a panic in it. Nobody else could: it would end the
+// process, and a chart that Helm panics over is a stranger's. What was panicked with is
+// not shown, it may be anything; errors of Go's runtime hold no values.
+func (p *pass) survive(ctx context.Context, feature Feature) {
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	err := fmt.Errorf("deploying to %s panicked with a %T, which is a fault of Muster's: report it with the stack in its log", p.cluster.Ref, cause)
+	if known, ok := cause.(runtime.Error); ok {
+		err = fmt.Errorf("deploying to %s panicked, which is a fault of Muster's, report it with the stack in its log: %w", p.cluster.Ref, known)
+	}
+	klog.FromContext(ctx).Error(err, "A list of a profile panicked", "profile", p.request.Owner, "feature", feature, "stack", string(debug.Stack()))
+	p.report(feature, FeatureResult{Err: err})
 }
 
 // halt waits for the lists that come before one, and returns why it may not be run,

@@ -6,6 +6,7 @@ package deploy
 import (
 	"errors"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -256,4 +257,30 @@ func TestGoingOnAfterWhatCannotBeResolved(t *testing.T) {
 	if diff := cmp.Diff([]string{"PATCH " + configMapPath("a")}, b.wire.writes()); diff != "" {
 		t.Errorf("writes (-want +got):\n%s", diff)
 	}
+}
+
+// Helm panics over some charts. That is the error of one list, and not the end of the
+// process with all that it has under way.
+func TestAPanicInAListIsItsError(t *testing.T) {
+	b := newBench(t)
+	b.mustDeploy(Request{Objects: resources(configMap(t, "old", "1"))})
+	b.charts.hook = func(call string) {
+		if call == "deploy nginx" {
+			panic("hunter22 is not a map")
+		}
+	}
+	result := b.deploy(ordered(t))
+	err := result.Features[Helm].Err
+	if err == nil || !strings.Contains(err.Error(), "panicked with a string") || strings.Contains(err.Error(), "hunter22") {
+		t.Errorf("error %v", err)
+	}
+	if b.wire.get(configMapPath("raw")) == nil || b.wire.get(configMapPath("old")) == nil {
+		t.Error("another list was not deployed, or something was pruned")
+	}
+	b.charts.hook = func(string) { panic(error(new(runtime.PanicNilError))) }
+	if err := b.deploy(ordered(t)).Features[Helm].Err; err == nil || !strings.Contains(err.Error(), "nil argument") {
+		t.Errorf("an error of the runtime: %v", err)
+	}
+	b.charts.hook = nil
+	b.mustDeploy(ordered(t))
 }

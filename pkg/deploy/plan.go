@@ -288,11 +288,15 @@ func planReleases(p *plan, in planInput, taking *takeover) {
 		case seen[w.key]:
 			s.verdict = verdictConflict
 			s.conflict = &ConflictError{Cluster: in.own.Cluster, Object: w.key.String(), Owner: in.own.Owner.Key(), Source: "another entry of helmCharts"}
+		case owners[w.key] != nil && w.chart.Uninstall:
+			// Whatever the tiers: it would be installed again, and so on for ever.
+			s.verdict = verdictConflict
+			s.conflict = &ConflictError{Cluster: in.own.Cluster, Object: w.key.String(), Owner: owners[w.key].Owner.Key(), Uninstall: true}
 		case owners[w.key] != nil:
 			s.verdict, s.conflict = taking.decide(owners[w.key], w.key.String())
 			if s.verdict == verdictApply {
 				s.takenFrom = taking.release(owners[w.key], w.key, &s)
-			} else if !w.chart.Uninstall {
+			} else {
 				p.record.WantedReleases = append(p.record.WantedReleases, w.key)
 			}
 		case w.chart.Uninstall && s.before == nil && in.revisionDone && !in.reapply:

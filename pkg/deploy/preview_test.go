@@ -5,10 +5,12 @@ package deploy
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -307,5 +309,26 @@ func TestWarningsAreHeardOnceAndWithoutSecrets(t *testing.T) {
 	warnings{v}.HandleWarningHeaderWithContext(t.Context(), 100, "", "not for people")
 	if diff := cmp.Diff([]string{"password *** is weak"}, v.heard()); diff != "" {
 		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+}
+
+// Comparing takes the square of the lines where every second one has changed.
+func TestDiffsOfLargeObjects(t *testing.T) {
+	state := func(changed string) map[string]any {
+		data := map[string]any{}
+		for i := range 50000 {
+			data[fmt.Sprintf("a%06d", i)] = "same"
+			data[fmt.Sprintf("a%06d-", i)] = changed + fmt.Sprint(i)
+		}
+		return map[string]any{"kind": "ConfigMap", "data": data}
+	}
+	began := time.Now()
+	text, err := unifiedDiff("ConfigMap a", state("old"), state("new"), false)
+	if err != nil || len(text) > maxDiff+500 || !strings.Contains(text, "-  a000000-: old0\n+  a000000-: new0\n") || !strings.Contains(text, "in line 3, are compared") {
+		t.Errorf("%d bytes in %s, %v:\n%.300s", len(text), time.Since(began), err, text)
+	}
+	same, err := unifiedDiff("ConfigMap a", state("old"), state("old"), false)
+	if err != nil || same != "" {
+		t.Errorf("the same: %v, %.300s", err, same)
 	}
 }

@@ -188,26 +188,16 @@ func (v *previewer) removal(ctx context.Context, entry inventory.Object, out *Pr
 // deletion looks whether the object of an entry is there, and the owner's.
 func (v *previewer) deletion(ctx context.Context, entry inventory.Object, change *ObjectChange) error {
 	remover := remover{cluster: v.cluster, owner: v.request.Owner.Key(), kinds: v.kinds}
-	client, err := v.kinds.existing(ctx, entry.ObjectKey, entry.Version)
-	if errors.Is(err, errKindGone) {
-		change.Message = "is gone already"
-		return nil
-	}
-	if err == nil {
-		found, findErr := remover.find(ctx, client, entry)
-		switch err = findErr; {
-		case err != nil:
-		case found == nil:
-			change.Message = "is gone already, or somebody else's"
-		default:
-			change.Action = ActionDelete
-		}
-	}
-	if err != nil && (IsUnreachable(err) || ctx.Err() != nil) {
+	_, found, err := remover.locate(ctx, entry)
+	switch {
+	case err != nil && (IsUnreachable(err) || ctx.Err() != nil):
 		return fmt.Errorf("looking at %s on %s: %w", entry.ObjectKey, v.cluster.Ref, err)
-	}
-	if err != nil {
+	case err != nil:
 		change.Action, change.Message = ActionError, err.Error()
+	case found == nil:
+		change.Message = "is gone already, or somebody else's"
+	default:
+		change.Action = ActionDelete
 	}
 	return nil
 }

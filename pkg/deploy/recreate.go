@@ -54,8 +54,6 @@ func (a *applier) recreate(ctx context.Context, client dynamic.ResourceInterface
 	if err != nil {
 		return applied{}, &partialError{fmt.Errorf("%w; deleting it to create it anew: %w", refused, err)}
 	}
-	klog.FromContext(ctx).Info("Deleted an object to create it anew, because it could not be updated",
-		"cluster", a.cluster.Ref, "profile", a.owner, "object", s.key)
 	if left != nil {
 		wait, cancel := context.WithTimeout(ctx, a.deployer.options.GoneTimeout)
 		defer cancel()
@@ -63,6 +61,15 @@ func (a *applier) recreate(ctx context.Context, client dynamic.ResourceInterface
 			return applied{}, &PendingError{Cluster: a.cluster.Ref, Objects: []string{s.key.String() + live.HeldBy(left)}}
 		}
 	}
+	switch other, err := a.adopt(ctx, client, s); {
+	case err != nil:
+		return applied{}, err
+	case other != "":
+		// What is there is not what was decided on, and was not deleted.
+		return applied{}, fmt.Errorf("%w; it is not deleted to be created anew, because it is another profile's or another object by now", refused)
+	}
+	klog.FromContext(ctx).Info("Deleted an object to create it anew, because it could not be updated",
+		"cluster", a.cluster.Ref, "profile", a.owner, "object", s.key)
 	accepted, err := a.send(ctx, client, s, "")
 	if err != nil {
 		return applied{}, &partialError{fmt.Errorf("it was deleted and could not be created anew, which is tried again: %w", err)}

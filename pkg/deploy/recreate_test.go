@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/muster-project/muster/pkg/deploy/inventory"
@@ -224,5 +225,35 @@ func TestSubresourcesAreAppliedBehindTheirObject(t *testing.T) {
 	b.mustDeploy(Request{Objects: resources(with, without)})
 	if diff := cmp.Diff([]string{"PATCH " + configMapPath("b")}, b.wire.writes()); diff != "" {
 		t.Errorf("writes (-want +got):\n%s", diff)
+	}
+}
+
+// What somebody else has made in the meantime is neither deleted nor applied to.
+func TestRecreateLeavesWhatBecameAnothersAlone(t *testing.T) {
+	b := newBench(t)
+	second := configMap(t, "a", "2")
+	second.Force = true
+	b.mustDeploy(Request{Objects: resources(configMap(t, "a", "1"))})
+	for _, exists := range []bool{true, false} {
+		b.profiles["rival"] = exists
+		var rivals *unstructured.Unstructured
+		b.wire.intercept = func(req wireRequest) *apierrors.StatusError {
+			if req.Method == http.MethodPost {
+				made := parse(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: apps}\n")
+				made.SetAnnotations(map[string]string{OwnerKindAnnotation: "ClusterProfile", OwnerNameAnnotation: "rival"})
+				rivals = b.wire.store(configMapPath("a"), made)
+			}
+			if rivals != nil {
+				return nil
+			}
+			return immutable(b.wire)(req)
+		}
+		err := b.deploy(Request{Objects: resources(second)}).Features[Resources].Err
+		if err == nil || strings.Contains(err.Error(), "was deleted") {
+			t.Errorf("error %v", err)
+		}
+		if got := b.wire.get(configMapPath("a")); got == nil || got.GetResourceVersion() != rivals.GetResourceVersion() {
+			t.Errorf("it became %v", got)
+		}
 	}
 }

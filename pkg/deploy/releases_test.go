@@ -6,6 +6,7 @@ package deploy
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -113,4 +114,24 @@ func TestDeployRunsListsBesideEachOther(t *testing.T) {
 		}
 	}
 	b.mustDeploy(Request{Objects: resources(configMap(t, "a", "1")), Charts: ChartList{Charts: []Chart{chart("nginx", "1")}}})
+}
+
+// What another profile has is never deleted: two that disagree would install and uninstall
+// it in turn.
+func TestDeployUninstallsNothingOfOthers(t *testing.T) {
+	b := newBench(t)
+	b.mustDeploy(Request{Charts: ChartList{Charts: []Chart{chart("one", "1")}}})
+	b.charts.take()
+	gone := chart("one", "1")
+	gone.Uninstall = true
+	result := b.deploy(Request{Owner: owner("cleaner", 1), Charts: ChartList{Charts: []Chart{gone}}})
+	if conflict := conflictOf(result, Helm); conflict == nil || conflict.Temporary || !strings.Contains(conflict.Error(), "uninstalled for no other profile") {
+		t.Errorf("result %v", result.Features)
+	}
+	if got := b.charts.take(); len(got) > 0 {
+		t.Errorf("calls %v", got)
+	}
+	if got := keys(b.record(web)); len(got) != 1 {
+		t.Errorf("its owner has %v", got)
+	}
 }

@@ -96,15 +96,8 @@ func (r *remover) owns(entry inventory.Object, found *unstructured.Unstructured)
 // owner's, and returns the client to wait with and what is left of the object,
 // nil if nothing is.
 func (r *remover) delete(ctx context.Context, entry inventory.Object) (dynamic.ResourceInterface, *unstructured.Unstructured, error) {
-	client, err := r.kinds.existing(ctx, entry.ObjectKey, entry.Version)
-	if errors.Is(err, errKindGone) {
-		return nil, nil, nil
-	}
-	if err != nil {
-		return nil, nil, err
-	}
+	client, found, err := r.locate(ctx, entry)
 	for range removeAttempts {
-		found, err := r.find(ctx, client, entry)
 		if err != nil || found == nil || found.GetDeletionTimestamp() != nil {
 			return client, found, err
 		}
@@ -113,22 +106,43 @@ func (r *remover) delete(ctx context.Context, entry inventory.Object) (dynamic.R
 			Preconditions:     &metav1.Preconditions{UID: &uid, ResourceVersion: &resourceVersion},
 			PropagationPolicy: &background,
 		})
-		if err == nil {
-			found, err = r.find(ctx, client, entry)
-			return client, found, err
-		}
-		if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
+		deleted := err == nil
+		if !deleted && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
 			return nil, nil, err
+		}
+		if found, err = r.find(ctx, client, entry); deleted {
+			return client, found, err
 		}
 	}
 	return nil, nil, fmt.Errorf("it changed %d times while it was about to be deleted", removeAttempts)
+}
+
+// locate returns the client for the object of an entry and what find does; neither if
+// the cluster does not serve the kind any more. Where a version is not served that was
+// when the cluster was last asked, it is asked anew: the object is there at another one.
+func (r *remover) locate(ctx context.Context, entry inventory.Object) (client dynamic.ResourceInterface, found *unstructured.Unstructured, err error) {
+	for range 2 {
+		client, err = r.kinds.existing(ctx, entry.ObjectKey, entry.Version)
+		if errors.Is(err, errKindGone) {
+			return nil, nil, nil
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		found, err = r.find(ctx, client, entry)
+		if !isNotServed(err) {
+			break
+		}
+		r.cluster.Mapper.Reset()
+	}
+	return client, found, err
 }
 
 // find returns the object of an entry, or nil if there is none that is the
 // owner's.
 func (r *remover) find(ctx context.Context, client dynamic.ResourceInterface, entry inventory.Object) (*unstructured.Unstructured, error) {
 	found, err := client.Get(ctx, entry.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
+	if apierrors.IsNotFound(err) && !isNotServed(err) {
 		return nil, nil
 	}
 	if err != nil || !r.owns(entry, found) {
@@ -148,15 +162,8 @@ func awaitGone(ctx context.Context, client dynamic.ResourceInterface, name strin
 
 // strip takes the marks off an object and leaves the rest as it is.
 func (r *remover) strip(ctx context.Context, entry inventory.Object) error {
-	client, err := r.kinds.existing(ctx, entry.ObjectKey, entry.Version)
-	if errors.Is(err, errKindGone) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
+	client, found, err := r.locate(ctx, entry)
 	for range removeAttempts {
-		found, err := r.find(ctx, client, entry)
 		if err != nil || found == nil {
 			return err
 		}
@@ -171,6 +178,7 @@ func (r *remover) strip(ctx context.Context, entry inventory.Object) error {
 		if !apierrors.IsConflict(err) {
 			return err
 		}
+		found, err = r.find(ctx, client, entry)
 	}
 	return fmt.Errorf("it changed %d times while its marks were about to be removed", removeAttempts)
 }

@@ -16,6 +16,9 @@ import (
 const (
 	// maxDiff bounds the diff of one object, in bytes.
 	maxDiff = 32 << 10
+	// maxLines is how many lines of an object are compared. Where every second line has
+	// changed that takes the square of their number, and nothing interrupts it.
+	maxLines = 4000
 	// diffContext is how many lines that are the same stand around those that differ.
 	diffContext = 3
 )
@@ -32,8 +35,18 @@ func unifiedDiff(name string, before, after map[string]any, private bool) (strin
 	if err != nil {
 		return "", err
 	}
+	a, b := lines(from), lines(to)
+	left := ""
+	if len(a) > maxLines || len(b) > maxLines {
+		same := sameStart(a, b)
+		if same == len(a) && same == len(b) {
+			return "", nil
+		}
+		a, b = a[same:min(len(a), same+maxLines)], b[same:min(len(b), same+maxLines)]
+		left = fmt.Sprintf("… of this object only %d lines from the first difference on, in line %d, are compared\n", maxLines, same+1)
+	}
 	text, err := difflib.GetUnifiedDiffString(difflib.UnifiedDiff{
-		A: lines(from), B: lines(to), FromFile: name + " (live)", ToFile: name + " (profile)", Context: diffContext,
+		A: a, B: b, FromFile: name + " (live)", ToFile: name + " (profile)", Context: diffContext,
 	})
 	if err != nil {
 		return "", fmt.Errorf("comparing %s: %w", name, err)
@@ -42,7 +55,17 @@ func unifiedDiff(name string, before, after map[string]any, private bool) (strin
 		cut := strings.LastIndexByte(text[:maxDiff], '\n') + 1
 		text = text[:cut] + fmt.Sprintf("… %d more bytes are left out\n", len(text)-cut)
 	}
-	return text, nil
+	return text + left, nil
+}
+
+// sameStart is how many lines two texts begin with alike.
+func sameStart(a, b []string) int {
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return min(len(a), len(b))
 }
 
 func toYAML(object map[string]any) (string, error) {

@@ -152,6 +152,7 @@ func TestBadPatches(t *testing.T) {
 		"no YAML":          {text: "a: b: " + secret, want: "not valid YAML"},
 		"a word":           {text: secret, want: "neither a JSON patch"},
 		"unknown op":       {text: "[{op: increase, path: /a}]", want: "is no JSON patch"},
+		"too many":         {text: "[" + strings.Repeat("{op: remove, path: /a}, ", maxOperations+1) + "]", want: "at most 1000 are allowed"},
 		"no path":          {text: "[{op: add, value: " + secret + "}]", want: "is no JSON patch"},
 		"relative path":    {text: "[{op: add, path: a, value: 1}]", want: "operation 1 has no path"},
 		"no operations":    {text: "[a, " + secret + "]", want: "is no JSON patch"},

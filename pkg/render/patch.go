@@ -108,6 +108,9 @@ func (p Patch) compile() (patch, error) {
 	return out, err
 }
 
+// maxOperations is how many operations a JSON patch may have. Each may move a whole list.
+const maxOperations = 1000
+
 // operations checks what applying would not say before an object matches.
 func operations(list []any) (jsonpatch.Patch, error) {
 	encoded, err := json.Marshal(list)
@@ -117,6 +120,9 @@ func operations(list []any) (jsonpatch.Patch, error) {
 	decoded, err := jsonpatch.DecodePatch(encoded)
 	if err != nil {
 		return nil, &contentError{what: "is no JSON patch, whose items have op, path and value", detail: err.Error()}
+	}
+	if len(decoded) > maxOperations {
+		return nil, &contentError{what: fmt.Sprintf("has %d operations, at most %d are allowed", len(decoded), maxOperations), reason: ErrTooLarge}
 	}
 	for i, operation := range decoded {
 		path, err := operation.Path()

@@ -141,6 +141,7 @@ func TestParseMetric(t *testing.T) {
 		`{"status":"success","data":{"resultType":"scalar","result":[1,"NaN"]}}`:                             "NaN",
 		`{"status":"success","data":{"resultType":"scalar","result":[1]}}`:                                   "Prometheus",
 		`{"status":"error","errorType":"bad_data","error":"parse error"}`:                                    "parse error",
+		`{"status":"error","error":"` + strings.Repeat("x", 600) + `"}`:                                      "xxx",
 		`<html>`: "Prometheus",
 	} {
 		got, err := ParseMetric([]byte(answer))
@@ -148,7 +149,7 @@ func TestParseMetric(t *testing.T) {
 			if err != nil || got != number {
 				t.Errorf("%s: %v, %v", answer, got, err)
 			}
-		} else if err == nil || !strings.Contains(err.Error(), want.(string)) {
+		} else if err == nil || !strings.Contains(err.Error(), want.(string)) || len(err.Error()) > 550 {
 			t.Errorf("%s: %v, want %s", answer, err, want)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -111,7 +112,8 @@ func prepareJob(manifest *unstructured.Unstructured, mark string, timeout time.D
 	}
 	job := manifest.DeepCopy()
 	name := manifest.GetName()
-	job.SetName(name[:min(len(name), maxJobName)] + "-" + rand.String(8))
+	// No part of a name ends in a dash.
+	job.SetName(strings.TrimRight(name[:min(len(name), maxJobName)], "-.") + "-" + rand.String(8))
 	if job.GetNamespace() == "" {
 		job.SetNamespace(metav1.NamespaceDefault)
 	}

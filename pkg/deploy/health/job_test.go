@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/dynamic/fake"
 	clienttesting "k8s.io/client-go/testing"
 
@@ -168,5 +169,17 @@ func TestFinished(t *testing.T) {
 	}
 	if done, err := finished(&unstructured.Unstructured{}); done || err != nil {
 		t.Errorf("a Job that has just begun: %t, %v", done, err)
+	}
+}
+
+// The name of a run is one, wherever the manifest's is cut.
+func TestNamesOfRuns(t *testing.T) {
+	for _, name := range []string{strings.Repeat("a", maxJobName-1) + ".b", strings.Repeat("a", maxJobName-2) + "-.b", "smoke"} {
+		object := manifest(t, smoke)
+		object.SetName(name)
+		job, err := prepareJob(object, "mark", time.Minute)
+		if err != nil || len(validation.IsDNS1123Subdomain(job.GetName())) > 0 {
+			t.Errorf("%s becomes %s, %v", name, job.GetName(), err)
+		}
 	}
 }

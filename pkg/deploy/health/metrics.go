@@ -11,6 +11,7 @@ import (
 	"math"
 	"net/url"
 	"strconv"
+	"strings"
 
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
 )
@@ -46,7 +47,7 @@ func ParseMetric(answer []byte) (float64, error) {
 		return 0, errors.New("the server does not answer as Prometheus does")
 	}
 	if body.Status != "success" {
-		return 0, fmt.Errorf("the server says: %s", body.Error)
+		return 0, fmt.Errorf("the server says: %s", clip(body.Error))
 	}
 	switch body.Data.ResultType {
 	case "scalar":
@@ -60,7 +61,14 @@ func ParseMetric(answer []byte) (float64, error) {
 		}
 		return sample(vector[0].Value)
 	}
-	return 0, fmt.Errorf("the result is a %s, it has to be a scalar or a vector of one element", body.Data.ResultType)
+	return 0, fmt.Errorf("the result is a %s, it has to be a scalar or a vector of one element", clip(body.Data.ResultType))
+}
+
+// maxQuoted is how much of an answer is quoted, in bytes: it ends up in a status.
+const maxQuoted = 512
+
+func clip(text string) string {
+	return strings.ToValidUTF8(text[:min(len(text), maxQuoted)], "")
 }
 
 // sample reads the value of [time, "value"].
@@ -72,7 +80,7 @@ func sample(raw json.RawMessage) (float64, error) {
 	text, _ := pair[1].(string)
 	value, err := strconv.ParseFloat(text, 64)
 	if err != nil || math.IsNaN(value) || math.IsInf(value, 0) {
-		return 0, fmt.Errorf("the result is %q, which is no number to compare with", text)
+		return 0, fmt.Errorf("the result is %q, which is no number to compare with", clip(text))
 	}
 	return value, nil
 }

@@ -220,6 +220,21 @@ func TestTheOldestGo(t *testing.T) {
 	b.want("3 s3 Spec a=3", "4 s4 Spec a=4", "6 s3-pinned Rollback", "one 3:Deployed 4:Deployed 5:Deployed")
 }
 
+// Also when it is new contents that push them out: a cluster that is behind is still
+// deployed from what it has.
+func TestWhatIsInUseOutlastsNewContents(t *testing.T) {
+	b := newBench(t, 2)
+	b.begin("s1")
+	b.deployed(one, b.reads("s1", configMap("a", "1")))
+	if _, err := b.Begin(t.Context(), owner, Entry{Revision: "s2", Spec: "s2", Cause: CauseSpec}, nil, map[string]bool{"s1": true}); err != nil {
+		t.Fatal(err)
+	}
+	for _, value := range []string{"2", "3", "4"} {
+		b.deployed(two, b.reads("s2", configMap("a", value)))
+	}
+	b.want("1 s1 Spec a=1", "4 s2 Contents a=4", "one 1:Deployed", "two 3:Deployed 4:Deployed")
+}
+
 // What nothing refers to is swept, and what something refers to is not.
 func TestSweep(t *testing.T) {
 	b := newBench(t, 2)

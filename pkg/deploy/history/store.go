@@ -41,6 +41,8 @@ type profileState struct {
 	// read is when the content that the latest entry has of a source was read. A job
 	// that read it before is behind, and says nothing new.
 	read map[Key]time.Time
+	// inUse are the revisions that clusters still have, as Begin was told last.
+	inUse map[string]bool
 }
 
 // NewStore returns a store that keeps its history in records, limit entries for each
@@ -61,6 +63,7 @@ func (s *Store) Begin(ctx context.Context, owner revision.Owner, entry Entry, au
 	state := s.state(owner)
 	state.mu.Lock()
 	defer state.mu.Unlock()
+	state.inUse = inUse
 	p, err := s.load(ctx, owner, state)
 	if err != nil {
 		return false, err
@@ -71,18 +74,18 @@ func (s *Store) Begin(ctx context.Context, owner revision.Owner, entry Entry, au
 	if author != nil {
 		entry.Author = author(ctx)
 	}
-	return true, s.append(ctx, state, p, entry, inUse)
+	return true, s.append(ctx, state, p, entry)
 }
 
 // append writes the profile's history with one entry more.
-func (s *Store) append(ctx context.Context, state *profileState, p *Profile, entry Entry, inUse map[string]bool) error {
+func (s *Store) append(ctx context.Context, state *profileState, p *Profile, entry Entry) error {
 	next := *p
 	next.Entries = slices.Clone(p.Entries)
 	entry.Number = 1
 	if n := len(next.Entries); n > 0 {
 		entry.Number = next.Entries[n-1].Number + 1
 	}
-	next.Entries = trim(append(next.Entries, entry), s.limit, inUse)
+	next.Entries = trim(append(next.Entries, entry), s.limit, state.inUse)
 	return s.write(ctx, state, &next)
 }
 
@@ -194,7 +197,7 @@ func (s *Store) observe(ctx context.Context, owner revision.Owner, report Report
 	case at < 0:
 		// A summary that was made before there was a history.
 		entry := Entry{Revision: report.Revision, Spec: report.Spec, Time: report.Time.UTC(), Cause: CauseSpec}
-		if err := s.append(ctx, state, p, entry, nil); err != nil {
+		if err := s.append(ctx, state, p, entry); err != nil {
 			return 0, err
 		}
 		p = state.stored
@@ -223,7 +226,7 @@ func (s *Store) extend(ctx context.Context, state *profileState, p *Profile, at 
 	entry.Sources = merge(entry.Sources, change)
 	if len(change.changed) > 0 {
 		entry.Time, entry.Cause, entry.Author = report.Time.UTC(), CauseContents, ""
-		if err := s.append(ctx, state, p, entry, nil); err != nil {
+		if err := s.append(ctx, state, p, entry); err != nil {
 			return 0, err
 		}
 	} else {

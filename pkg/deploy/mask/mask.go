@@ -7,6 +7,7 @@ package mask
 import (
 	"cmp"
 	"encoding/base64"
+	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,14 +47,16 @@ func Error(err error, secrets []string) error {
 	return err
 }
 
-// Text replaces the secrets in a text, also where they are quoted, encoded in
-// base64, or stand in it line by line.
+// Text replaces the secrets in a text, also where they are quoted as in Go or JSON,
+// encoded in base64, or stand in it line by line.
 func Text(text string, secrets []string) string {
 	forms := map[string]bool{}
 	for _, secret := range secrets {
 		quoted := strconv.Quote(secret)
 		forms[secret], forms[quoted[1:len(quoted)-1]] = true, true
 		forms[base64.StdEncoding.EncodeToString([]byte(secret))] = true
+		inJSON, _ := json.Marshal(secret) // a string always can be
+		forms[string(inJSON[1:len(inJSON)-1])] = true
 		for line := range strings.Lines(secret) {
 			if line = strings.TrimSpace(line); len(line) >= minimumLine {
 				forms[line] = true

@@ -23,6 +23,7 @@ func TestText(t *testing.T) {
 	}{
 		"plain":                 {"bad value hunter22 here", []string{"hunter22"}, "bad value *** here"},
 		"quoted":                {`bad value "a\"b\nc"`, []string{"a\"b\nc"}, `bad value "***"`},
+		"in JSON":               {`bad value "a\u003cb\u003e\u0026c"`, []string{"a<b>&c"}, `bad value "***"`},
 		"base64":                {"illegal aHVudGVyMjI=", []string{"hunter22"}, "illegal ***"},
 		"one line of many":      {"got correct horse battery", []string{"x: 1\n  correct horse battery\n"}, "got ***"},
 		"part of another":       {"hunter22hunter", []string{"hunter", "hunter22"}, "******"},

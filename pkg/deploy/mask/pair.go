@@ -19,7 +19,7 @@ func Pair(old, current map[string]any, private bool) (maskedOld, maskedCurrent m
 	return maskFields(old, current, fields, before), maskFields(current, old, fields, after)
 }
 
-// secretFields are the names of fields at the top of an object whose strings are masked.
+// secretFields are the names of fields at the top of an object whose values are masked.
 func secretFields(old, current map[string]any, private bool) map[string]bool {
 	fields := map[string]bool{}
 	for _, object := range []map[string]any{old, current} {
@@ -71,7 +71,7 @@ func maskMetadata(value, other any, different string) any {
 	return out
 }
 
-// maskValue masks all strings in a value. compared says that there is another object, in
+// maskValue masks all strings and numbers in a value. compared says that there is another object, in
 // which other stands in the same place.
 func maskValue(value, other any, compared bool, different string) any {
 	switch value := value.(type) {
@@ -93,11 +93,11 @@ func maskValue(value, other any, compared bool, different string) any {
 			out[i] = maskValue(item, counterpart, compared, different)
 		}
 		return out
-	case string:
-		if compared && other != value {
-			return different
-		}
-		return masked
+	case nil, bool:
+		return value
 	}
-	return value
+	if compared && other != value {
+		return different
+	}
+	return masked
 }

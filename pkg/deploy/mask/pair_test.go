@@ -44,10 +44,10 @@ func TestPair(t *testing.T) {
 		},
 		"anything private": {
 			private:     true,
-			old:         "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: ns, labels: {a: b}}, spec: {list: [one, two], num: 1}}",
-			current:     "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: ns, labels: {a: b}}, spec: {list: [one, three], num: 2}}",
-			wantOld:     "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: ns, labels: {a: '***'}}, spec: {list: ['***', '*** (before)'], num: 1}}",
-			wantCurrent: "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: ns, labels: {a: '***'}}, spec: {list: ['***', '*** (after)'], num: 2}}",
+			old:         "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: ns, labels: {a: b}}, spec: {list: [one, two], num: 1, same: 3, on: true}}",
+			current:     "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: ns, labels: {a: b}}, spec: {list: [one, three], num: 2, same: 3, on: true}}",
+			wantOld:     "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: ns, labels: {a: '***'}}, spec: {list: ['***', '*** (before)'], num: '*** (before)', same: '***', on: true}}",
+			wantCurrent: "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: ns, labels: {a: '***'}}, spec: {list: ['***', '*** (after)'], num: '*** (after)', same: '***', on: true}}",
 		},
 		"a Secret that was something else": {
 			old: "{kind: ConfigMap, data: {a: hunter2}}", current: "{kind: Secret, data: {a: eQ==}}",

@@ -11,13 +11,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"slices"
 	"strings"
 
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/credentials"
+
+	"github.com/muster-project/muster/pkg/render/egress"
 )
 
 // Access is how a repository or registry is entered. It never shows what is secret of it.
@@ -141,16 +142,5 @@ func sameHost(home, to *url.URL) bool {
 	if to.Scheme == "http" && home.Scheme != "http" {
 		return false
 	}
-	return strings.EqualFold(hostPort(home), hostPort(to))
-}
-
-func hostPort(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = "443"
-		if u.Scheme == "http" {
-			port = "80"
-		}
-	}
-	return net.JoinHostPort(u.Hostname(), port)
+	return strings.EqualFold(egress.HostPort(home), egress.HostPort(to))
 }

@@ -5,11 +5,13 @@ package release
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 
 	"helm.sh/helm/v3/pkg/action"
@@ -156,6 +158,30 @@ func (c *Chart) parse() (*chart.Chart, error) {
 		return nil, fmt.Errorf("not a valid chart: %w", err)
 	}
 	return parsed, c.addDependencies(parsed)
+}
+
+// maxUnpacked is how many bytes a chart may unpack to. Helm would take three times as
+// many, and a chart is unpacked for each cluster; its record, which holds all of it,
+// has room for 1 MiB of it compressed.
+const maxUnpacked = 32 << 20
+
+// unpackedSize is how many bytes an archive unpacks to, at most one more than it may. What
+// is none is for Helm to refuse.
+func unpackedSize(archive []byte) int64 {
+	reader, err := gzip.NewReader(bytes.NewReader(archive))
+	if err != nil {
+		return 0
+	}
+	size, _ := io.Copy(io.Discard, io.LimitReader(reader, maxUnpacked+1)) // damaged: what there is
+	return size
+}
+
+// checkUnpacked returns a fault if an archive unpacks to more than it may.
+func checkUnpacked(archive []byte) error {
+	if unpackedSize(archive) > maxUnpacked {
+		return faultf(Invalid, "the chart unpacks to more than %d bytes", maxUnpacked)
+	}
+	return nil
 }
 
 func digestOf(data []byte) string {

@@ -12,6 +12,10 @@ import (
 	"helm.sh/helm/v3/pkg/chart"
 )
 
+// maxDependencies is how many charts one may depend on that it does not hold. Together
+// they are bounded as one archive with all of them in it would be.
+const maxDependencies = 100
+
 // complete returns a chart with the charts that it depends on and does not hold.
 func (m *Manager) complete(ctx context.Context, c *Chart) (*Chart, error) {
 	parsed, err := c.parse()
@@ -20,9 +24,13 @@ func (m *Manager) complete(ctx context.Context, c *Chart) (*Chart, error) {
 	}
 	whole := *c
 	content := []byte(c.Digest)
+	room, unpacked := m.options.FetchLimit-int64(len(c.archive)), maxUnpacked-unpackedSize(c.archive)
 	for _, dependency := range parsed.Metadata.Dependencies {
 		if slices.ContainsFunc(parsed.Dependencies(), func(held *chart.Chart) bool { return held.Name() == dependency.Name }) {
 			continue
+		}
+		if len(whole.dependencies) == maxDependencies {
+			return nil, refError(ctx, c.Ref, faultf(Invalid, "it depends on more than %d charts that it does not hold", maxDependencies))
 		}
 		ref, err := dependencyRef(c.Ref, dependency)
 		if err != nil {
@@ -31,6 +39,10 @@ func (m *Manager) complete(ctx context.Context, c *Chart) (*Chart, error) {
 		loaded, err := m.LoadChart(ctx, ref)
 		if err != nil {
 			return nil, err
+		}
+		room, unpacked = room-int64(len(loaded.archive)), unpacked-unpackedSize(loaded.archive)
+		if room < 0 || unpacked < 0 {
+			return nil, refError(ctx, c.Ref, faultf(Invalid, "with the charts that it depends on it is larger than one may be"))
 		}
 		whole.dependencies = append(whole.dependencies, loaded)
 		content = append(content, loaded.Digest...)

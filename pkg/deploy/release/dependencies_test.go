@@ -4,6 +4,7 @@
 package release
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -78,5 +79,58 @@ func TestDependenciesThatAreThereAreKept(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"/whole/index.yaml", "/whole/nginx-1.0.0.tgz"}, server.take()); diff != "" {
 		t.Errorf("requests (-want +got):\n%s", diff)
+	}
+}
+
+// A chart names as many others as it likes, each of which is kept in memory with it.
+func TestDependenciesAreBounded(t *testing.T) {
+	m, server := newRepositoryManager(t, nil)
+	serve := func(name string, more ...string) {
+		server.set("/many/"+name+"-1.0.0.tgz", pack(t, name, files(name, "1.0.0", more...)))
+	}
+	index := "apiVersion: v1\nentries:\n"
+	dependencies := ""
+	for i := range maxDependencies + 1 {
+		name := fmt.Sprintf("c%d", i)
+		serve(name)
+		index += fmt.Sprintf("  %s: [{version: 1.0.0, urls: [%s-1.0.0.tgz]}]\n", name, name)
+		dependencies += fmt.Sprintf("{name: %s, version: 1.0.0, repository: 'https://charts.example/many'}\n- ", name)
+	}
+	server.set("/many/index.yaml", []byte(index))
+	_, err := m.LoadChart(t.Context(), serveParent(t, server, strings.TrimSuffix(dependencies, "\n- ")))
+	if chartError(t, err); !strings.Contains(err.Error(), "more than 100 charts") {
+		t.Errorf("many: %v", err)
+	}
+
+	large := strings.Repeat("x", 4<<20)
+	for i := range 5 {
+		serve(fmt.Sprintf("c%d", i), "a.txt", large, "b.txt", large)
+	}
+	m = NewManager(Options{Mirror: mirrorTo(server)})
+	first := strings.Join(strings.SplitAfter(dependencies, "\n- ")[:5], "")
+	_, err = m.LoadChart(t.Context(), serveParent(t, server, strings.TrimSuffix(first, "\n- ")))
+	if chartError(t, err); !strings.Contains(err.Error(), "larger than one may be") {
+		t.Errorf("large: %v", err)
+	}
+}
+
+// A small archive may unpack to much more than its own size.
+func TestChartsThatUnpackToTooMuch(t *testing.T) {
+	m, server := newRepositoryManager(t, nil)
+	var bomb []string
+	for i := range 9 {
+		bomb = append(bomb, fmt.Sprintf("files/%d.txt", i), strings.Repeat("x", 4<<20))
+	}
+	archive := pack(t, "bomb", files("bomb", "1.0.0", bomb...))
+	server.set("/bombs/bomb-1.0.0.tgz", archive)
+	server.set("/bombs/index.yaml", []byte("apiVersion: v1\nentries:\n  bomb: [{version: 1.0.0, urls: [bomb-1.0.0.tgz]}]\n"))
+	for name, ref := range map[string]ChartRef{
+		"a repository": {RepositoryURL: "https://charts.example/bombs", ChartName: "bomb"},
+		"a package":    {RepositoryURL: "bucket://a/b", ChartName: "bomb", Files: &Files{Digest: "b", Archive: archive}},
+	} {
+		_, err := m.LoadChart(t.Context(), ref)
+		if chartError(t, err); !strings.Contains(err.Error(), "unpacks to more than") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

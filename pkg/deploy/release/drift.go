@@ -96,7 +96,11 @@ func (m *Manager) repair(ctx context.Context, cluster Cluster, repair Repair) ([
 	if !ok {
 		return nil, errNoClient
 	}
-	return objects.repair(deployed, repair)
+	states, err := objects.repair(deployed, repair)
+	if err != nil {
+		err = mask.Error(err, secretsIn(deployed))
+	}
+	return states, err
 }
 
 // deployed returns the newest revision of a release if it is the one that is deployed.

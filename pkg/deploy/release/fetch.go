@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -18,43 +17,10 @@ import (
 	"github.com/muster-project/muster/pkg/render/egress"
 )
 
-const (
-	maxRedirects = 5
-	dialTimeout  = 10 * time.Second
-)
-
 // newHTTPClient returns a client for downloads. It refuses to be led from TLS to plain
 // HTTP or to addresses that policy forbids, and leaves credentials where they were sent.
 func newHTTPClient(policy egress.Policy, settings *tls.Config) *http.Client {
-	return &http.Client{
-		Transport: &http.Transport{
-			Proxy:                 http.ProxyFromEnvironment,
-			DialContext:           policy.Dial(dialTimeout),
-			TLSClientConfig:       settings,
-			ForceAttemptHTTP2:     true,
-			TLSHandshakeTimeout:   10 * time.Second,
-			ResponseHeaderTimeout: 30 * time.Second,
-			IdleConnTimeout:       90 * time.Second,
-			MaxIdleConnsPerHost:   4,
-		},
-		CheckRedirect: checkRedirect,
-	}
-}
-
-func checkRedirect(req *http.Request, via []*http.Request) error {
-	if len(via) > maxRedirects {
-		return fmt.Errorf("more than %d redirects", maxRedirects)
-	}
-	if req.URL.Scheme != "https" && via[0].URL.Scheme == "https" {
-		return errors.New("redirected from https to " + req.URL.Scheme)
-	}
-	if req.URL.User != nil {
-		return errors.New("redirected to a URL with credentials")
-	}
-	if req.URL.Host != via[0].URL.Host || req.URL.Scheme != via[0].URL.Scheme {
-		req.Header.Del("Authorization") // the client would keep it for sub-domains and other ports
-	}
-	return nil
+	return &http.Client{Transport: policy.Transport(settings), CheckRedirect: egress.CheckRedirect}
 }
 
 // fetcher downloads within bounds.

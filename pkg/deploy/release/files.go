@@ -29,7 +29,7 @@ func (r *repository) pack(_ context.Context, ref ChartRef) ([]byte, error) {
 	case ref.Verify != nil:
 		return nil, faultf(Untrusted, "a chart of a Flux source has neither a provenance file nor a signature of its own")
 	case ref.Files.Archive != nil:
-		return ref.Files.Archive, nil
+		return ref.Files.Archive, checkUnpacked(ref.Files.Archive)
 	}
 	key := "files " + ref.Files.Digest
 	if archive, ok := r.archives.Get(key); ok {
@@ -38,6 +38,9 @@ func (r *repository) pack(_ context.Context, ref ChartRef) ([]byte, error) {
 	archive, err := packed(ref.Files.Content)
 	if err != nil {
 		return nil, &fault{Invalid, err}
+	}
+	if err := checkUnpacked(archive); err != nil {
+		return nil, err
 	}
 	r.archives.Put(key, archive, int64(len(archive)))
 	return archive, nil

@@ -68,7 +68,10 @@ func (v *visit) downloadEntry(ctx context.Context, base place, raw string, entry
 		if at := strings.LastIndex(reference, ":"); at > strings.LastIndex(reference, "/") {
 			reference, tag = reference[:at], reference[at+1:]
 		}
-		return v.downloadOCI(ctx, reference, tag)
+		if key, archive, err = v.downloadOCI(ctx, reference, tag); err == nil {
+			err = checkDigest(archive, entry, raw)
+		}
+		return key, archive, err
 	}
 	from, err := v.archiveAt(base, raw)
 	if err != nil {
@@ -86,10 +89,19 @@ func (v *visit) downloadEntry(ctx context.Context, base place, raw string, entry
 		}
 		archive = got.body
 	}
-	if digest != "" && digestOf(archive) != digest {
-		return "", nil, faultf(Invalid, "%s is not what the index says: its digest is %s, not %s", RedactURL(from.target.String()), digestOf(archive), digest)
+	if err := checkDigest(archive, entry, from.target.String()); err != nil {
+		return "", nil, err
 	}
 	return key, archive, v.checkDownloaded(ctx, from, archive)
+}
+
+// checkDigest returns a fault if an archive is not the one that an index names.
+func checkDigest(archive []byte, entry indexEntry, from string) error {
+	digest := normalDigest(entry.Digest)
+	if digest == "" || digestOf(archive) == digest {
+		return nil
+	}
+	return faultf(Invalid, "%s is not what the index says: its digest is %s, not %s", RedactURL(from), digestOf(archive), digest)
 }
 
 // archiveAt says where an archive is that an index has a URL of. A relative one is below

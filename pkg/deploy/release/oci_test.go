@@ -111,16 +111,23 @@ func TestLoadChartFromAnIndexThatPointsIntoARegistry(t *testing.T) {
 	server := newChartServer(t)
 	server.serveOCI(t, "charts/nginx", chartLayerType, ociTags(t, "1.2.0"))
 	registry := server.intercept
+	index := "apiVersion: v1\nentries: {nginx: [{version: 1.2.0, urls: ['oci://registry.example/charts/nginx:1.2.0']}]}\n"
 	server.intercept = func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/stable/index.yaml" {
-			_, _ = w.Write([]byte("apiVersion: v1\nentries: {nginx: [{version: 1.2.0, urls: ['oci://registry.example/charts/nginx:1.2.0']}]}\n"))
+			_, _ = w.Write([]byte(index))
 			return
 		}
 		registry(w, r)
 	}
 	m := NewManager(Options{Mirror: mirrorTo(server)})
-	if got := mustLoad(t, m, ChartRef{RepositoryURL: "https://charts.example/stable", ChartName: "nginx", Version: "1.2.0"}); got.Version != "1.2.0" {
+	asked := ChartRef{RepositoryURL: "https://charts.example/stable", ChartName: "nginx", Version: "1.2.0"}
+	if got := mustLoad(t, m, asked); got.Version != "1.2.0" {
 		t.Errorf("got %s", got.Version)
+	}
+	index = strings.Replace(index, "urls:", "digest: "+strings.Repeat("a", 64)+", urls:", 1)
+	_, err := NewManager(Options{Mirror: mirrorTo(server)}).LoadChart(t.Context(), asked)
+	if refused := chartError(t, err); refused.Reason != Invalid || !strings.Contains(err.Error(), "not what the index says") {
+		t.Errorf("another digest: %v", err)
 	}
 }
 

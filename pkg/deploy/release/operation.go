@@ -18,7 +18,6 @@ import (
 	"helm.sh/helm/v3/pkg/kube"
 	helmrelease "helm.sh/helm/v3/pkg/release"
 	"helm.sh/helm/v3/pkg/storage"
-	"helm.sh/helm/v3/pkg/storage/driver"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -77,10 +76,9 @@ func (m *Manager) beginOnCluster(ctx context.Context, cluster Cluster, release R
 		kubeClient.ownerOf = release.OwnerOf
 	}
 	known, learn := m.recallServed(ctx, cluster.Discovery, getter.config)
-	// The driver's own log is left silent: it prints Secrets that it can't read.
 	helm := &action.Configuration{
 		RESTClientGetter: getter,
-		Releases:         storage.Init(driver.NewSecrets(clientset.CoreV1().Secrets(release.Namespace))),
+		Releases:         storage.Init(newRecords(clientset.CoreV1().Secrets(release.Namespace))),
 		KubeClient:       kubeClient,
 		Capabilities:     known,
 		Log:              log,
@@ -162,7 +160,7 @@ func (m *Manager) perform(ctx context.Context, op *operation, do step, history [
 	var deployed *helmrelease.Release
 	parsed, err := m.rendered(ctx, op, do, history, release, parsed)
 	if err != nil {
-		return "", 0, classify(err, release.Chart)
+		return "", 0, classify(mask.Error(err, release.Sensitive), release.Chart)
 	}
 	result := Installed
 	if op.helm.RESTClientGetter != nil && len(definitionsOf(parsed)) > 0 {
@@ -190,8 +188,9 @@ func (m *Manager) perform(ctx context.Context, op *operation, do step, history [
 	case ctx.Err() != nil:
 		return "", 0, fmt.Errorf("interrupted: %w", errors.Join(ctx.Err(), err))
 	case err != nil:
-		// What a hook has printed may be in it.
-		return "", 0, classify(mask.Error(err, secretsIn(deployed)), release.Chart)
+		// What a hook has printed may be in it. It is masked before it is cut: half a
+		// secret is not known as one.
+		return "", 0, classify(mask.Error(err, append(secretsIn(deployed), release.Sensitive...)), release.Chart)
 	}
 	history, err = op.confirm(deployed)
 	if err != nil {

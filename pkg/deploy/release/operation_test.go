@@ -6,6 +6,7 @@ package release
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -264,6 +265,21 @@ func TestTemplateName(t *testing.T) {
 	for message, want := range names {
 		if got := templateName(message); got != want {
 			t.Errorf("%s: %q", message, got)
+		}
+	}
+}
+
+// Half a secret is no secret that is known.
+func TestDeployMasksBeforeItCuts(t *testing.T) {
+	const secret = "correct-horse-battery-staple"
+	b := newHelmBench(t)
+	for _, before := range []int{maxMessage - 120, maxMessage - 100, maxMessage - 80, maxMessage - 60, maxMessage - 40, maxMessage - 20} {
+		failing := b.chart("1.0.0", "templates/config.yaml", fmt.Sprintf(`{{ fail (print (repeat %d "x") .Values.password) }}`, before))
+		_, err := b.manager.Deploy(t.Context(), Cluster{Name: "civo/cluster1"}, Release{
+			Namespace: "apps", Name: "web", Chart: failing, Values: map[string]any{"password": secret}, Sensitive: []string{secret},
+		})
+		if err == nil || strings.Contains(err.Error(), secret[:5]) {
+			t.Errorf("with %d bytes before it: %v", before, err)
 		}
 	}
 }

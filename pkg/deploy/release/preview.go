@@ -69,11 +69,11 @@ func (m *Manager) preview(ctx context.Context, cluster Cluster, release Release)
 		return Preview{Action: Unchanged}, nil
 	}
 	if parsed, err = m.rendered(ctx, op, do, history, release, parsed); err != nil {
-		return Preview{}, classify(err, release.Chart)
+		return Preview{}, classify(mask.Error(err, release.Sensitive), release.Chart)
 	}
 	rendered, err := m.try(op, do, history, release, parsed)
 	if err != nil {
-		return Preview{}, classify(err, release.Chart)
+		return Preview{}, classify(mask.Error(err, release.Sensitive), release.Chart)
 	}
 	return compared(do, last, rendered, release.Chart)
 }

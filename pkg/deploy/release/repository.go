@@ -29,6 +29,7 @@ type repository struct {
 	options Options
 	fetch   fetcher
 	client  *http.Client // of those who enter as nobody in particular
+	mirrors *http.Client // its connections may be to addresses that no stranger's URL reaches
 	now     func() time.Time
 
 	archives *memo.Cache[string, []byte]     // by scope and digest, or URL where an index has no digest
@@ -48,6 +49,7 @@ func newRepository(options Options) *repository {
 		options:  options,
 		fetch:    fetcher{timeout: options.FetchTimeout, limit: options.FetchLimit},
 		client:   newHTTPClient(options.Addresses, nil),
+		mirrors:  newHTTPClient(options.Addresses, nil),
 		now:      time.Now,
 		archives: memo.NewCache[string, []byte](options.CacheLimit),
 		indexes:  memo.NewCache[string, *index](indexCacheLimit),
@@ -66,6 +68,9 @@ func (r *repository) load(ctx context.Context, ref ChartRef) ([]byte, error) {
 			return archive, nil // the flight before this one brought it
 		}
 		found, archive, err := r.download(ctx, ref)
+		if err == nil {
+			err = checkUnpacked(archive)
+		}
 		if err != nil {
 			return r.fallBack(ctx, ref, err)
 		}

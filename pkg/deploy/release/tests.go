@@ -38,7 +38,7 @@ func (m *Manager) test(ctx context.Context, op *operation, release Release) erro
 	case ctx.Err() != nil:
 		return fmt.Errorf("interrupted: %w", errors.Join(ctx.Err(), err))
 	case err != nil:
-		return &shortError{fmt.Errorf("revision %d is deployed, but a test of the chart failed: %w", last.Version, mask.Error(err, secretsIn(last)))}
+		return &shortError{fmt.Errorf("revision %d is deployed, but a test of the chart failed: %w", last.Version, mask.Error(err, append(secretsIn(last), release.Sensitive...)))}
 	}
 	return nil
 }

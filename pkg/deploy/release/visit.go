@@ -51,7 +51,7 @@ func (v *visit) end() {
 // certificates of what it mirrors.
 func (v *visit) clientFor(p place) *http.Client {
 	if p.mirrored {
-		return v.repository.client
+		return v.mirrors
 	}
 	return v.own
 }

@@ -117,7 +117,7 @@ type mirrorKey struct{}
 // WithMirror returns a context whose requests may go to a mirror. Redirects from there to
 // other places are none of the operator's.
 func WithMirror(ctx context.Context, mirror *url.URL) context.Context {
-	return context.WithValue(ctx, mirrorKey{}, hostPort(mirror))
+	return context.WithValue(ctx, mirrorKey{}, HostPort(mirror))
 }
 
 // Dial returns the dialer of a client that keeps to the policy. The address is looked at
@@ -136,7 +136,8 @@ func (p Policy) Dial(timeout time.Duration) func(ctx context.Context, network, a
 	}
 }
 
-func hostPort(u *url.URL) string {
+// HostPort is the host and port of an http, https or oci URL.
+func HostPort(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
 		port = "443"

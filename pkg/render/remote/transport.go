@@ -10,14 +10,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"time"
 
 	"github.com/muster-project/muster/pkg/render/egress"
-)
-
-const (
-	maxRedirects = 5
-	dialTimeout  = 10 * time.Second
 )
 
 // client returns the client for one fetch. It keeps no connection, so that credentials of
@@ -30,31 +24,9 @@ func (f *Fetcher) client(source Source) (*http.Client, error) {
 			return nil, faultf(Invalid, "the Secret's caFile holds no certificate")
 		}
 	}
-	return &http.Client{
-		CheckRedirect: checkRedirect,
-		Transport: &http.Transport{
-			Proxy:           http.ProxyFromEnvironment,
-			DialContext:     f.options.Addresses.Dial(dialTimeout),
-			TLSClientConfig: settings, TLSHandshakeTimeout: dialTimeout, ForceAttemptHTTP2: true,
-			DisableKeepAlives: true, MaxResponseHeaderBytes: 1 << 20,
-		},
-	}, nil
-}
-
-// checkRedirect follows neither to plain HTTP nor with credentials to another host.
-func checkRedirect(req *http.Request, via []*http.Request) error {
-	switch {
-	case len(via) > maxRedirects:
-		return faultf(Invalid, "more than %d redirects", maxRedirects)
-	case req.URL.Scheme != "https" && via[0].URL.Scheme == "https":
-		return faultf(Denied, "redirected from https to %s", req.URL.Scheme)
-	case req.URL.User != nil:
-		return faultf(Denied, "redirected to a URL with credentials")
-	}
-	if req.URL.Host != via[0].URL.Host || req.URL.Scheme != via[0].URL.Scheme {
-		req.Header.Del("Authorization")
-	}
-	return nil
+	transport := f.options.Addresses.Transport(settings)
+	transport.DisableKeepAlives = true
+	return &http.Client{Transport: transport, CheckRedirect: egress.CheckRedirect}, nil
 }
 
 // failure is the fault in an error of the HTTP client, without the URL that it puts into
@@ -67,6 +39,10 @@ func failure(err error) error {
 	var address *egress.Error
 	if errors.As(err, &address) {
 		return &fault{Denied, address}
+	}
+	var redirect *egress.RedirectError
+	if errors.As(err, &redirect) {
+		return &fault{Invalid, redirect}
 	}
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {

@@ -108,9 +108,10 @@ func (d *Dependencies) newParts(ctx context.Context, t term.Term, mgr manager.Ma
 	if err != nil {
 		return nil, err
 	}
-	p.reloader = reload.New(clustersummary.ReloadClients(connections, mgr.GetClient(), time.Now))
+	p.watches = watches.New(watched{managed: connections, host: hostCluster})
+	p.reloader = p.newReloader(mgr, hostCluster, connections)
 	p.summaries = p.newSummaries(mgr, host, hostCluster, connections, recorder)
-	p.watchDrift(connections)
+	p.watchDrift()
 	return p, nil
 }
 
@@ -156,9 +157,15 @@ func (p *parts) newSummaries(mgr manager.Manager, host cluster.Cluster, hostClus
 	})
 }
 
+func (p *parts) newReloader(mgr manager.Manager, hostCluster *hostcluster.Host, connections *fleet.Clusters) *reload.Reloader {
+	clients := clustersummary.ReloadClients(connections, hostCluster, mgr.GetClient(), time.Now)
+	return reload.New(clients, p.watches, func(ctx context.Context, ref fleet.Ref, owners []inventory.OwnerKey, err error) {
+		p.summaries.ReloadFailed(ctx, ref, owners, err)
+	})
+}
+
 // watchDrift has what is deployed watched.
-func (p *parts) watchDrift(connections *fleet.Clusters) {
-	p.watches = watches.New(connections)
+func (p *parts) watchDrift() {
 	p.drift = drift.New(drift.Options{Watches: p.watches, Due: p.summaries.Drifted, Wake: p.summaries.Wake})
 	p.summaries.Drift = p.drift
 }

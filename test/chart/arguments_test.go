@@ -4,6 +4,7 @@
 package chart
 
 import (
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -82,6 +83,9 @@ func TestValuesReachTheServer(t *testing.T) {
 	}
 	if got := o.Mirrors.Resolve("oci://a.example.org/x/chart"); got != "oci://b.example.org/y/chart" {
 		t.Errorf("a mirrored chart comes from %s", got)
+	}
+	if got := fmt.Sprint(o.Addresses); got != "{[127.0.0.1/32 fd00::/8] [10.0.0.0/8 192.0.2.7/32]}" {
+		t.Errorf("sourceAddresses: allowed and forbidden are %s", got)
 	}
 	if o.ServerRun.MaxRequestsInFlight != 1000 {
 		t.Errorf("extraArgs: %d requests in flight", o.ServerRun.MaxRequestsInFlight)

@@ -52,6 +52,7 @@ extraVolumeMounts: [{name: more, mountPath: /more}]
 logging: {format: json, verbosity: 4}
 audit: {policy: {apiVersion: audit.k8s.io/v1, kind: Policy, rules: [{level: Metadata}]}}
 mirrors: [{from: "https://charts.example.org", to: "http://mirror.example.org/charts"}, {from: "oci://a.example.org/x", to: "oci://b.example.org/y"}]
+sourceAddresses: {allow: [127.0.0.1, "fd00::/8"], forbid: [10.0.0.0/8, 192.0.2.7]}
 installation: blue
 service: {annotations: {a: b}, labels: {c: d}}
 serviceAccount: {annotations: {e: f}}

@@ -25,6 +25,8 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"a quota above etcd's":    {"etcd: {quotaBytes: 10737418240}", "at '/etcd/quotaBytes': maximum"},
 		"a size without a unit":   {"etcd: {storage: {size: \"8\"}}", "at '/etcd/storage/size'"},
 		"half a mirror":           {"mirrors: [{from: \"https://a\"}]", "at '/mirrors/0': missing property 'to'"},
+		"a name for an address":   {"sourceAddresses: {allow: [localhost]}", "at '/sourceAddresses/allow/0'"},
+		"half an address":         {"sourceAddresses: {forbid: [10.0.0/8]}", "at '/sourceAddresses/forbid/0'"},
 		"a log format":            {"logging: {format: xml}", "at '/logging/format': value must be one of 'text', 'json'"},
 		"a tag with a digest":     {"image: {digest: abc}", "at '/image/digest'"},
 		"too short a grace":       {"terminationGracePeriodSeconds: 30", "at '/terminationGracePeriodSeconds': minimum"},

@@ -15,6 +15,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -36,7 +37,7 @@ func (s *scope) grant(client kubernetes.Interface, namespace, name string, to rb
 	roles, bindings := client.RbacV1().Roles(namespace), client.RbacV1().RoleBindings(namespace)
 	meta := metav1.ObjectMeta{Name: name}
 	_, err := roles.Create(s.Context(), &rbacv1.Role{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{
-		{APIGroups: []string{""}, Resources: []string{resource}, Verbs: verbs},
+		{APIGroups: []string{"", "apps"}, Resources: []string{resource}, Verbs: verbs},
 	}}, metav1.CreateOptions{})
 	if err == nil {
 		_, err = bindings.Create(s.Context(), &rbacv1.RoleBinding{
@@ -177,7 +178,7 @@ func applyToTheHost(t *testing.T) {
 	}
 	s.applyRaw(source{name: "local", annotations: template(), data: documents(here("first"), here("second"))})
 	s.applySource("remote", s.name)
-	refs := fmt.Sprintf("policyRefs: [{kind: ConfigMap, namespace: %[1]s, name: remote}, {kind: ConfigMap, namespace: %[1]s, name: local, deploymentType: Local}]", s.name)
+	refs := fmt.Sprintf("syncMode: ContinuousWithDriftDetection, policyRefs: [{kind: ConfigMap, namespace: %[1]s, name: remote}, {kind: ConfigMap, namespace: %[1]s, name: local, deploymentType: Local}]", s.name)
 	s.applySpec(refs)
 	s.awaitFailure(s.name, "cluster1", configv1beta1.ReasonFailed, `cannot patch resource "configmaps"`, s.name, "rbac.hostRules")
 	s.grant(s.host, s.name, "local", musterAccount(), "configmaps", deploying()...)
@@ -187,15 +188,20 @@ func applyToTheHost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	types := map[string]libv1beta1.DeploymentType{}
+	shown := map[string]libv1beta1.DeploymentType{}
 	for _, addon := range addons.Items {
-		types[addon.Name] = addon.DeploymentType
+		shown[addon.Name] = addon.DeploymentType
 	}
-	if types["first"] != libv1beta1.DeploymentTypeLocal || types[s.name] != libv1beta1.DeploymentTypeRemote {
-		t.Errorf("add-ons are shown as %v", types)
+	if shown["first"] != libv1beta1.DeploymentTypeLocal || shown[s.name] != libv1beta1.DeploymentTypeRemote {
+		t.Errorf("add-ons are shown as %v", shown)
 	}
 	s.applyRaw(source{name: "local", annotations: template(), data: documents(here("first"))})
 	s.eventually("it is pruned", deploySoon, onHost(false, "second"))
+	edited := []byte(`{"data":{"cluster":"edited"}}`)
+	if _, err := s.host.CoreV1().ConfigMaps(s.name).Patch(s.Context(), "first", types.MergePatchType, edited, metav1.PatchOptions{FieldManager: "somebody"}); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually("what others change on the host is repaired", deploySoon, onHost(true, "first"))
 
 	s.apply(fmt.Sprintf("{apiVersion: v1, kind: ConfigMap, metadata: {namespace: %s, name: outside}, data: {a.yaml: '%s'}}", s.name,
 		"{apiVersion: v1, kind: ConfigMap, metadata: {namespace: default, name: "+s.name+"}}"))
@@ -249,7 +255,7 @@ func applyAsTenants(t *testing.T) {
 	as := fleet.Identity{ServiceAccountNamespace: s.name, ServiceAccountName: "eng"}
 	account := rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: s.name, Name: "eng"}
 	deploy := func(labels string) {
-		s.apply(fmt.Sprintf("{apiVersion: config.projectsveltos.io/v1beta1, kind: ClusterProfile, metadata: {name: %[1]s, labels: {%[3]s}}, spec: {%[2]s, policyRefs: [{kind: ConfigMap, namespace: %[1]s, name: content}]}}",
+		s.apply(fmt.Sprintf("{apiVersion: config.projectsveltos.io/v1beta1, kind: ClusterProfile, metadata: {name: %[1]s, labels: {%[3]s}}, spec: {%[2]s, reloader: true, policyRefs: [{kind: ConfigMap, namespace: %[1]s, name: content}]}}",
 			s.name, s.everywhere(), labels))
 	}
 	// Nothing tells Muster of rights that it or a tenant got; a change of the cluster is
@@ -296,6 +302,14 @@ func applyAsTenants(t *testing.T) {
 	s.awaitContent("cluster1", true, s.name+"-new")
 	s.awaitContent("cluster1", false, s.name+"-old", s.name)
 	s.wantWritesBy("system:serviceaccount:"+contentNamespace+":"+s.name, s.name+"-new")
+
+	// So is what the reloader does.
+	s.grant(s.managed["cluster1"], contentNamespace, s.name+"-apps", managed, "deployments", deploying()...)
+	s.applyRaw(source{name: "content", data: documents(settings(s.name, "1"), s.user())})
+	generation := s.awaitNoted()
+	s.applyRaw(source{name: "content", data: documents(settings(s.name, "2"), s.user())})
+	s.awaitRestarted(generation + 1)
+	s.wantRestartsBy("system:serviceaccount:" + contentNamespace + ":" + s.name)
 	// Before the account goes.
 	s.kubectl("delete", "clusterprofile", s.name)
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -211,56 +210,4 @@ func TestPauses(t *testing.T) {
 	if err != nil || cluster.Status.NextPause == nil || cluster.Status.NextUnpause == nil || cluster.Spec.Paused {
 		t.Errorf("the cluster is %s, %v", asJSON(cluster), err)
 	}
-}
-
-// TestReloader: a workload restarts when what it uses changes, and for nothing else.
-func TestReloader(t *testing.T) {
-	t.Parallel()
-	s := newScope(t)
-	s.register("cluster1", s.labels())
-	deployment := fmt.Sprintf(`apiVersion: apps/v1
-kind: Deployment
-metadata: {namespace: %s, name: %s}
-spec:
-  selector: {matchLabels: {app: %[2]s}}
-  replicas: 0
-  template:
-    metadata: {labels: {app: %[2]s}}
-    spec: {containers: [{name: web, image: web, envFrom: [{configMapRef: {name: %[2]s}}]}]}
-`, contentNamespace, s.name)
-	s.applyRaw(source{name: "content", data: documents(settings(s.name, "1"), deployment)})
-	s.applyProfile(s.name, "content", "reloader: true\n  "+s.everywhere())
-	s.provisioned(s.name)
-	read := func(ctx context.Context) (*appsv1.Deployment, error) {
-		return s.managed["cluster1"].AppsV1().Deployments(contentNamespace).Get(ctx, s.name, metav1.GetOptions{})
-	}
-	var generation int64
-	s.eventually("what it uses is noted", soon, func(ctx context.Context) error {
-		found, err := read(ctx)
-		if err != nil || found.Annotations["muster.projectsveltos.io/reload"] == "" {
-			return fmt.Errorf("%s, %w", asJSON(found), err)
-		}
-		generation = found.Generation
-		return nil
-	})
-	s.applyRaw(source{name: "content", data: documents(settings(s.name, "2"), deployment)})
-	s.eventually("it is restarted", soon, func(ctx context.Context) error {
-		found, err := read(ctx)
-		if err != nil {
-			return err
-		}
-		for _, env := range found.Spec.Template.Spec.Containers[0].Env {
-			if env.Name == "PROJECTSVELTOS" && env.Value != "" && found.Generation == generation+1 {
-				return nil
-			}
-		}
-		return errors.New(asJSON(found.Spec.Template))
-	})
-	s.always("and once", settle, func(ctx context.Context) error {
-		found, err := read(ctx)
-		if err == nil && found.Generation != generation+1 {
-			err = fmt.Errorf("its generation is %d, and was %d", found.Generation, generation)
-		}
-		return err
-	})
 }

@@ -113,6 +113,12 @@ func TestFluxSources(t *testing.T) {
 	s.applyGitRepository("apps", good)
 	s.awaitValue("cluster1", plain, "third")
 	s.provisioned(s.name)
+
+	// What a revision was deployed from is kept, whatever is served now.
+	s.kubectl("muster", "rollback", s.name, "--to-revision=1")
+	s.awaitValue("cluster1", plain, "first")
+	s.awaitValue("cluster1", built, "first")
+	s.awaitChart("cluster1", release, "1.0.0", "first")
 }
 
 // privateRegistry serves charts over TLS, with an authority of its own, to those who show

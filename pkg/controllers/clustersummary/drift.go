@@ -4,6 +4,7 @@
 package clustersummary
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,61 +23,93 @@ import (
 
 // Drifted makes a summary due because something that it has deployed was changed. It is
 // what a drift.Tracker calls Due.
-func (r *Reconciler) Drifted(name types.NamespacedName) {
-	r.memory.due(name)
-	r.Trigger.Trigger(reconcile.Request{NamespacedName: name})
+func (r *Reconciler) Drifted(of drift.Subject) {
+	r.memory.due(of.NamespacedName)
+	r.Trigger.Trigger(reconcile.Request{NamespacedName: of.NamespacedName})
 }
 
 // Wake has a summary looked at. It is what a drift.Tracker calls Wake.
-func (r *Reconciler) Wake(name types.NamespacedName) {
-	r.Trigger.Trigger(reconcile.Request{NamespacedName: name})
+func (r *Reconciler) Wake(of drift.Subject) {
+	r.Trigger.Trigger(reconcile.Request{NamespacedName: of.NamespacedName})
 }
 
-// watch is what a pass that begins has to know of drift.
+// inCluster and onHost are what a summary has deployed to its cluster and to the host.
+func inCluster(name types.NamespacedName) drift.Subject { return drift.Subject{NamespacedName: name} }
+func onHost(name types.NamespacedName) drift.Subject {
+	return drift.Subject{NamespacedName: name, OnHost: true}
+}
+
+// watch is what a pass on a summary's cluster that begins has to know of drift.
 func (r *Reconciler) watch(name types.NamespacedName, mode configv1beta1.SyncMode) deploy.Watch {
 	if r.Drift == nil || mode != configv1beta1.SyncModeContinuousWithDriftDetection {
 		return deploy.Watch{}
 	}
-	return r.Drift.Watch(name)
+	return r.Drift.Watch(inCluster(name))
 }
 
-// track has what a pass has deployed watched, or watched no more, and tells of what it has
-// made good.
-func (r *Reconciler) track(summary *configv1beta1.ClusterSummary, target deploy.Cluster, watch deploy.Watch, result deploy.Result) {
+// watchOnHost is watch for the pass on the host that goes with one on a cluster.
+func (r *Reconciler) watchOnHost(name types.NamespacedName, cluster deploy.Watch) deploy.Watch {
+	if !cluster.On {
+		return deploy.Watch{}
+	}
+	return r.Drift.Watch(onHost(name))
+}
+
+// track has what a job has deployed watched, or watched no more, and tells of what it has
+// made good. Managed clusters are watched as Muster, one watch for all profiles; on the host
+// each watches as who it deploys as there, and in the namespaces that it deploys to: more
+// rights than for that it needs not have.
+func (r *Reconciler) track(summary *configv1beta1.ClusterSummary, actor actor, watch deploy.Watch, work *localWork, done parts) {
 	name := types.NamespacedName{Namespace: summary.Namespace, Name: summary.Name}
 	if !watch.On {
 		r.untrack(name)
 		return
 	}
+	r.trackPart(summary, inCluster(name), drift.Target{Cluster: actor.target.Ref, Mapper: actor.target.Mapper}, watch, done.remote)
+	if work == nil {
+		r.Drift.Forget(onHost(name))
+		return
+	}
+	host := drift.Target{Cluster: work.host.Ref, Mapper: work.host.Mapper, As: actor.as, Apart: true}
+	r.trackPart(summary, onHost(name), host, work.request.Watch, done.local)
+}
+
+// trackPart is track for what was deployed to one cluster.
+func (r *Reconciler) trackPart(summary *configv1beta1.ClusterSummary, subject drift.Subject, target drift.Target, watch deploy.Watch, result deploy.Result) {
 	if result.Record == nil {
 		if result.Err == nil {
-			r.untrack(name) // there is nothing that could drift
+			r.Drift.Forget(subject) // there is nothing that could drift
 		}
 		return
 	}
-	repaired := r.Drift.Track(name, target.Ref, target.Mapper, result.Record, result.Watched, watch)
+	repaired := r.Drift.Track(subject, target, result.Record, result.Watched, watch)
+	where := "in the cluster"
+	if subject.OnHost {
+		where = "on the host"
+	}
 	for _, o := range repaired {
 		drift.Count(o)
 		// Events about the same two objects become one, which keeps its first message.
 		related := &corev1.ObjectReference{Kind: o.Object.Kind, Namespace: o.Object.Namespace, Name: o.Object.Name}
-		r.Events.Eventf(summary, related, corev1.EventTypeWarning, configv1beta1.ReasonDrifted, "Repair", "%s", describeRepair(o))
+		r.Events.Eventf(summary, related, corev1.EventTypeWarning, configv1beta1.ReasonDrifted, "Repair", "%s", describeRepair(o, where))
 	}
 }
 
-func describeRepair(o drift.Repaired) string {
+func describeRepair(o drift.Repaired, where string) string {
 	switch {
 	case o.Deleted:
-		return fmt.Sprintf("%s was deleted or lost its marks in the cluster, and was applied again", o.Object)
+		return fmt.Sprintf("%s was deleted or lost its marks %s, and was applied again", o.Object, where)
 	case o.By != "":
-		return fmt.Sprintf("%s was changed in the cluster, last by field manager %q, and was applied again", o.Object, o.By)
+		return fmt.Sprintf("%s was changed %s, last by field manager %q, and was applied again", o.Object, where, o.By)
 	}
-	return fmt.Sprintf("%s was changed in the cluster, and was applied again", o.Object)
+	return fmt.Sprintf("%s was changed %s, and was applied again", o.Object, where)
 }
 
 // untrack ends the watching of what a summary has deployed.
 func (r *Reconciler) untrack(name types.NamespacedName) {
 	if r.Drift != nil {
-		r.Drift.Forget(name)
+		r.Drift.Forget(inCluster(name))
+		r.Drift.Forget(onHost(name))
 	}
 }
 
@@ -88,7 +121,12 @@ func (r *Reconciler) setDrift(status *configv1beta1.ClusterSummaryStatus, summar
 		return
 	}
 	name := types.NamespacedName{Namespace: summary.Namespace, Name: summary.Name}
-	condition := driftCondition(r.Drift.Contests(name), r.Drift.Failure(name))
+	contests := append(r.Drift.Contests(inCluster(name)), r.Drift.Contests(onHost(name))...)
+	failure := r.Drift.Failure(inCluster(name))
+	if local := r.Drift.Failure(onHost(name)); local != nil {
+		failure = errors.Join(failure, fmt.Errorf("on the host: %w", local))
+	}
+	condition := driftCondition(contests, failure)
 	condition.ObservedGeneration = summary.Generation
 	was := meta.FindStatusCondition(status.Conditions, condition.Type)
 	contested := condition.Status == metav1.ConditionTrue && (was == nil || was.Status != metav1.ConditionTrue)

@@ -34,28 +34,17 @@ func (b *requestBuilder) fluxChart(ctx context.Context, out *deploy.Chart) error
 	if err := b.mayRead(parsed.Namespace); err != nil {
 		return err
 	}
-	found, err := b.fluxNamed(ctx, parsed.Kind, types.NamespacedName{Namespace: parsed.Namespace, Name: parsed.Name})
+	found, directory, err := b.fluxChartFiles(ctx, parsed, out.Ref.ChartName)
 	if err != nil {
 		return err
 	}
-	directory := parsed.Path
-	files, err := flux.At(found.files, directory)
-	if err != nil {
-		return found.broken(err)
-	}
-	if packed, isFile := files[path.Base(directory)]; isFile && len(files) == 1 && archive.IsGzip(packed) {
-		out.Ref.Files = &release.Files{Digest: digestOfFiles(files), Archive: packed}
+	if packed := packedChart(found.files, directory); packed != nil {
+		out.Ref.Files = &release.Files{Digest: digestOfFiles(found.files), Archive: packed}
 	} else {
-		if _, isChart := files[chartFile]; !isChart && out.Ref.ChartName != "" {
-			directory = path.Join(directory, path.Base(out.Ref.ChartName))
-			if files, err = flux.At(found.files, directory); err != nil {
-				return found.broken(err)
-			}
-		}
-		if _, isChart := files[chartFile]; !isChart {
+		if _, isChart := found.files[chartFile]; !isChart {
 			return found.broken(fmt.Errorf("path %q holds no chart, there is no %s", directory, chartFile))
 		}
-		out.Ref.Files = &release.Files{Digest: digestOfFiles(files), Content: files}
+		out.Ref.Files = &release.Files{Digest: digestOfFiles(found.files), Content: found.files}
 	}
 	if out.Ref.ChartName == "" {
 		out.Ref.ChartName = path.Base(path.Join("/", parsed.Name, directory))
@@ -65,6 +54,43 @@ func (b *requestBuilder) fluxChart(ctx context.Context, out *deploy.Chart) error
 	// known by this hash; those to what it is rendered from are from here on too.
 	sum := sha256.Sum256([]byte(out.PostRenderHash + " " + out.Ref.Files.Digest))
 	out.PostRenderHash = hex.EncodeToString(sum[:hashBytes])
+	return nil
+}
+
+// fluxChartFiles are the files of a chart, and the directory that they are in, as the source
+// has them or as the revision has pinned them.
+func (b *requestBuilder) fluxChartFiles(ctx context.Context, from flux.Reference, chart string) (*fluxFiles, string, error) {
+	name := types.NamespacedName{Namespace: from.Namespace, Name: from.Name}
+	directories := []string{from.Path}
+	if chart != "" {
+		directories = append(directories, path.Join(from.Path, path.Base(chart)))
+	}
+	for _, directory := range directories {
+		if kept, restored, err := b.fluxKept(ctx, from.Kind, name, directory); restored {
+			return kept, directory, err
+		}
+	}
+	whole, err := b.fluxArtifact(ctx, from.Kind, name)
+	if err != nil {
+		return nil, "", err
+	}
+	directory := directories[0]
+	files, err := flux.At(whole.files, directory)
+	if err != nil {
+		return nil, "", whole.broken(err)
+	}
+	if _, isChart := files[chartFile]; !isChart && packedChart(files, directory) == nil {
+		directory = directories[len(directories)-1]
+	}
+	part, err := b.fluxPart(whole, directory)
+	return part, directory, err
+}
+
+// packedChart is the archive that a directory of a source is instead, nil if it is none.
+func packedChart(files map[string][]byte, directory string) []byte {
+	if packed, isFile := files[path.Base(directory)]; isFile && len(files) == 1 && archive.IsGzip(packed) {
+		return packed
+	}
 	return nil
 }
 

@@ -9,12 +9,14 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	"github.com/muster-project/muster/pkg/controllers/brief"
+	"github.com/muster-project/muster/pkg/controllers/hostobjects"
 	"github.com/muster-project/muster/pkg/deploy"
 	"github.com/muster-project/muster/pkg/deploy/history"
 	"github.com/muster-project/muster/pkg/deploy/inventory"
@@ -112,14 +114,14 @@ func contentOf(source render.Source) history.Content {
 
 // observedObject reads a ConfigMap or Secret that is deployed from, or gives what the
 // revision has pinned of it. Credentials are read without it: they are no content, and
-// may change without what is fetched with them doing so.
+// may change without what is fetched with them doing so. What a tenant may not read it is not
+// given because it was read as somebody else before.
 func (b *requestBuilder) observedObject(ctx context.Context, kind string, name types.NamespacedName) (render.Source, error) {
 	content, restored, err := b.observed.restore(ctx, kind, name.Namespace, name.Name)
-	if restored && err == nil && b.asTenant {
-		_, err = b.read(ctx, kind, name)
-		err = unlessGone(err)
-	}
 	if restored {
+		if err == nil {
+			err = b.mayTenantRead(ctx, hostobjects.Want{Kind: corev1.SchemeGroupVersion.WithKind(kind), Namespace: name.Namespace, Name: name.Name})
+		}
 		return render.Source{
 			Kind: kind, Namespace: name.Namespace, Name: name.Name,
 			Type: content.Type, Annotations: content.Annotations, Data: content.Data,

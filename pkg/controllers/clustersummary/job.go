@@ -183,16 +183,18 @@ func (r *Reconciler) deployRevision(ctx context.Context, f *flow, actor actor, o
 	block(&request, b.local, blocked)
 	if isDryRun(of) {
 		r.untrack(name)
+		r.forgetReload(actor.target.Ref, owner.Key())
 		return r.tryOut(ctx, actor, b, request, o)
 	}
 	request.Watch = r.watch(name, of.Spec.SyncMode)
-	if err := r.deploy(ctx, actor, name, request, b.local, o); err != nil {
+	work, err := r.deploy(ctx, actor, name, request, b.local, o)
+	if err != nil {
 		return err
 	}
 	o.result = b.masked(o.result)
-	r.track(f.summary, actor.target, request.Watch, o.parts.remote)
+	r.track(f.summary, actor, request.Watch, work, o.parts)
 	r.record(ctx, actor.target.Ref, owner, of, b.observed, o.result)
-	r.reload(actor, owner.Key(), of.Spec, o.result)
+	r.reload(actor, owner.Key(), of.Spec, o.parts.remote)
 	return nil
 }
 

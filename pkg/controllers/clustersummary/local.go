@@ -34,12 +34,15 @@ type localWork struct {
 }
 
 // deploy brings the managed cluster, and the host where the profile has something
-// there, to what a request says. Nothing is pruned on one of them unless everything was
-// deployed on both.
-func (r *Reconciler) deploy(ctx context.Context, actor actor, name types.NamespacedName, request deploy.Request, local map[deploy.Feature][]deploy.Object, o *outcome) error {
+// there, to what a request says, and returns the part of the host. Nothing is pruned on one
+// of them unless everything was deployed on both.
+func (r *Reconciler) deploy(ctx context.Context, actor actor, name types.NamespacedName, request deploy.Request, local map[deploy.Feature][]deploy.Object, o *outcome) (*localWork, error) {
 	work, err := r.localWork(ctx, actor, request, local)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	if work != nil {
+		work.request.Watch = r.watchOnHost(name, request.Watch)
 	}
 	halts := r.memory.halts(name, *o)
 	for _, waiting := range stages(request.FeatureOrder, work != nil) {
@@ -62,7 +65,7 @@ func (r *Reconciler) deploy(ctx context.Context, actor actor, name types.Namespa
 		o.parts.local = after(o.parts.local, r.deployLocal(ctx, work))
 	}
 	o.result = o.parts.merged()
-	return nil
+	return work, nil
 }
 
 // localWork is nil for a profile that neither wants nor has anything on the host.
@@ -79,7 +82,7 @@ func (r *Reconciler) localWork(ctx context.Context, actor actor, request deploy.
 	if err != nil {
 		return nil, err
 	}
-	request.Watch = deploy.Watch{} // what is on the host is not watched for drift
+	request.Watch = deploy.Watch{} // what has drifted on the cluster is none of the host's
 	request.Owner.Cluster = owner.Cluster
 	request.Namespace = owner.Namespace
 	if actor.as.IsZero() {

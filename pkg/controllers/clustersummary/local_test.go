@@ -113,7 +113,7 @@ func (o *objectStore) cluster(t *testing.T, ref fleet.Ref) deploy.Cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mapper := resettable{meta.NewDefaultRESTMapper(nil)}
+	mapper := resettable{meta.NewDefaultRESTMapper([]schema.GroupVersion{corev1.SchemeGroupVersion})}
 	mapper.Add(corev1.SchemeGroupVersion.WithKind("ConfigMap"), meta.RESTScopeNamespace)
 	return deploy.Cluster{Ref: ref, UID: "u", ID: "id", Config: config, Dynamic: dynamicClient, Mapper: mapper}
 }
@@ -182,7 +182,7 @@ func (w *twoClusters) pass(t *testing.T, remote, local string, change func(*depl
 	if local != "" {
 		toHost = map[deploy.Feature][]deploy.Object{deploy.Resources: objectsNamed(local)}
 	}
-	if err := w.deploy(t.Context(), w.actor, types.NamespacedName{}, request, toHost, &o); err != nil {
+	if _, err := w.deploy(t.Context(), w.actor, types.NamespacedName{}, request, toHost, &o); err != nil {
 		t.Fatal(err)
 	}
 	return o.result
@@ -288,7 +288,7 @@ func TestNoProfileDeploysMustersRegistration(t *testing.T) {
 		w.actor.as = as
 		var o outcome
 		request := deploy.Request{Owner: inventory.Owner{Kind: configv1beta1.KindClusterProfile, Name: "kyverno"}, Objects: []deploy.ObjectList{{Feature: deploy.Resources}}}
-		if err := w.deploy(t.Context(), w.actor, types.NamespacedName{}, request, map[deploy.Feature][]deploy.Object{deploy.Resources: apiService}, &o); err != nil {
+		if _, err := w.deploy(t.Context(), w.actor, types.NamespacedName{}, request, map[deploy.Feature][]deploy.Object{deploy.Resources: apiService}, &o); err != nil {
 			t.Fatal(err)
 		}
 		// What a tenant may do there the host says.

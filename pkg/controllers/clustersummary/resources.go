@@ -57,9 +57,12 @@ func (b *requestBuilder) resources(ctx context.Context, refs []configv1beta1.Tem
 		}
 	}
 	resources := make(map[string]any, len(refs))
-	for i, answer := range b.hostObjects.Read(ctx, b.reader, wants) {
-		object, err := b.resource(wants[i], answer, refs[i].Optional)
+	for i, answer := range b.readObjects(ctx, wants) {
+		object, err := b.resource(wants[i], answer.Answer, refs[i].Optional)
 		if err != nil {
+			return fmt.Errorf("templateResourceRefs[%d] (%s): %w", i, refs[i].Identifier, err)
+		}
+		if err := b.noteObject(wants[i], answer); err != nil {
 			return fmt.Errorf("templateResourceRefs[%d] (%s): %w", i, refs[i].Identifier, err)
 		}
 		resources[refs[i].Identifier] = object
@@ -72,8 +75,8 @@ func (b *requestBuilder) resources(ctx context.Context, refs []configv1beta1.Tem
 	return nil
 }
 
-// mayTenantRead reads as the tenant what is then read, and watched, as Muster. That it
-// does not exist is found out there.
+// mayTenantRead reads as the tenant what is then read, and watched, as Muster, or is not read
+// because the revision has pinned it. That it does not exist is found out there.
 func (b *requestBuilder) mayTenantRead(ctx context.Context, want hostobjects.Want) error {
 	if !b.asTenant {
 		return nil

@@ -39,6 +39,7 @@ func desiredStatus(summary *configv1beta1.ClusterSummary, cluster *libv1beta1.Sv
 	if v == verdictPaused {
 		status.SuspensionReason = ptr.To("the cluster is paused (spec.paused)")
 	}
+	status.NextReconcileTime = nextTry(v, last)
 	if last != nil {
 		status.FailureMessage = message(last.err)
 		writeFeatures(&status, summary, last)
@@ -54,6 +55,17 @@ func desiredStatus(summary *configv1beta1.ClusterSummary, cluster *libv1beta1.Sv
 	set(conflictCondition(summary, last))
 	setProgress(&status)
 	return status
+}
+
+// nextTry is when what failed is tried again if nothing changes before, nil if nothing has
+// failed, or something else has to happen first. It stays while that is tried: failures are
+// counted in the status too, and it is to be written no more often than for them.
+func nextTry(v verdict, last *outcome) *metav1.Time {
+	if v != verdictRetryLater && v != verdictWork || last == nil || !last.failed() || last.final ||
+		reasonOf(errors.Join(last.err, resultError(last.result))) == configv1beta1.ReasonProvisioning {
+		return nil
+	}
+	return ptr.To(metav1.NewTime(last.retryAt()).Rfc3339Copy())
 }
 
 // writeFeatures fills in the state of each list that the profile has, or that

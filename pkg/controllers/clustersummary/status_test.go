@@ -254,3 +254,30 @@ func TestMessagesAreBounded(t *testing.T) {
 		t.Errorf("messages of %d and %d bytes", len(ready.Message), len(*status.FeatureSummaries[0].FailureMessage))
 	}
 }
+
+func TestWhenItIsTriedAgain(t *testing.T) {
+	broken := errors.New("broken")
+	final := failedResources(broken)
+	final.final = true
+	for name, tc := range map[string]struct {
+		verdict verdict
+		last    *outcome
+		want    time.Duration // after noon
+	}{
+		"never tried":        {verdict: verdictWork},
+		"it failed":          {verdict: verdictRetryLater, last: failedResources(broken), want: 2 * time.Second},
+		"it is tried":        {verdict: verdictWork, last: failedResources(broken), want: 2 * time.Second},
+		"it waits":           {verdict: verdictRetryLater, last: failedResources(&deploy.PendingError{})},
+		"the cluster is off": {verdict: verdictWaitForCluster, last: failedResources(broken)},
+		"paused":             {verdict: verdictPaused, last: failedResources(broken)},
+		"for a person":       {verdict: verdictNothing, last: final},
+		"deployed":           {verdict: verdictNothing, last: deployed()},
+	} {
+		summary := withBoth(summaryFor("kyverno"))
+		summary.Status.NextReconcileTime = &metav1.Time{Time: noon.Add(time.Hour)} // of before
+		got := desiredStatus(summary, registration(), tc.verdict, tc.last).NextReconcileTime
+		if tc.want == 0 && got != nil || tc.want != 0 && (got == nil || !got.Time.Equal(noon.Add(tc.want))) {
+			t.Errorf("%s: tried again at %v, want %s after noon", name, got, tc.want)
+		}
+	}
+}

@@ -65,18 +65,30 @@ func (r *Reconciler) actAs(ctx context.Context, name types.NamespacedName, targe
 		kind:           configv1beta1.SourceKindSecret,
 		NamespacedName: types.NamespacedName{Namespace: target.Ref.Namespace, Name: sveltoscluster.TenantSecretName(target.Ref.Name, as)},
 	})
-	out := actor{as: as}
-	err := r.HostCluster.CheckAccount(ctx, as)
-	var connection *fleet.Client
-	if err == nil {
-		connection, err = r.Clusters.Client(ctx, target.Ref, as)
-	}
-	if err == nil {
-		out.target = deploy.ClusterOf(connection, target.UID, target.ID)
-		out.reader, err = r.readerOf(as)
-	}
+	connection, err := tenantClient(ctx, r.Clusters, r.HostCluster, target.Ref, as)
 	if err != nil {
-		return actor{}, fmt.Errorf("acting as the tenant's ServiceAccount %s/%s: %w", as.ServiceAccountNamespace, as.ServiceAccountName, err)
+		return actor{}, err
+	}
+	out := actor{as: as, target: deploy.ClusterOf(connection, target.UID, target.ID)}
+	if out.reader, err = r.readerOf(as); err != nil {
+		return actor{}, actingError(as, err)
 	}
 	return out, nil
+}
+
+// tenantClient is the client of a managed cluster that acts as a tenant, whose account has
+// to exist on the host.
+func tenantClient(ctx context.Context, clusters *fleet.Clusters, host HostCluster, ref fleet.Ref, as fleet.Identity) (*fleet.Client, error) {
+	if err := host.CheckAccount(ctx, as); err != nil {
+		return nil, actingError(as, err)
+	}
+	connection, err := clusters.Client(ctx, ref, as)
+	if err != nil {
+		return nil, actingError(as, err)
+	}
+	return connection, nil
+}
+
+func actingError(as fleet.Identity, err error) error {
+	return fmt.Errorf("acting as the tenant's ServiceAccount %s/%s: %w", as.ServiceAccountNamespace, as.ServiceAccountName, err)
 }

@@ -9,6 +9,7 @@ package hostcluster
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -50,6 +51,7 @@ type Host struct {
 // clients are those of one identity.
 type clients struct {
 	config  *rest.Config
+	http    *http.Client
 	dynamic dynamic.Interface
 	reader  client.Reader
 }
@@ -82,6 +84,25 @@ func (h *Host) Cluster(ctx context.Context, as fleet.Identity) (deploy.Cluster, 
 	return deploy.Cluster{
 		Ref: inventory.Host(), UID: registration, ID: id,
 		Config: c.config, Dynamic: c.dynamic, Discovery: h.discovery, Mapper: h.mapper,
+	}, nil
+}
+
+// Client reaches the host as a fleet.Client reaches a managed cluster, for those who ask for
+// both in one way. It knows of no fences, nor whom it reaches. A tenant's account has to
+// exist each time.
+func (h *Host) Client(ctx context.Context, as fleet.Identity) (*fleet.Client, error) {
+	if !as.IsZero() {
+		if err := h.CheckAccount(ctx, as); err != nil {
+			return nil, fmt.Errorf("acting as %s: %w", as.UserName(), err)
+		}
+	}
+	c, err := h.clientsOf(as)
+	if err != nil {
+		return nil, err
+	}
+	return &fleet.Client{
+		Ref: inventory.Host(), As: as, Config: c.config, HTTP: c.http,
+		Dynamic: c.dynamic, Discovery: h.discovery, Mapper: h.mapper,
 	}, nil
 }
 
@@ -144,15 +165,19 @@ func (h *Host) clientsOf(as fleet.Identity) (*clients, error) {
 	config := rest.CopyConfig(h.config)
 	// The host adds the groups that every ServiceAccount is in.
 	config.Impersonate = rest.ImpersonationConfig{UserName: as.UserName()}
-	dynamicClient, err := dynamic.NewForConfig(config)
+	sender, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("making a client of the host cluster: %w", err)
 	}
-	typed, err := client.New(config, client.Options{Scheme: h.scheme, Mapper: h.mapper})
+	dynamicClient, err := dynamic.NewForConfigAndClient(config, sender)
 	if err != nil {
 		return nil, fmt.Errorf("making a client of the host cluster: %w", err)
 	}
-	c := &clients{config: config, dynamic: dynamicClient, reader: h.reach.Reader(typed)}
+	typed, err := client.New(config, client.Options{HTTPClient: sender, Scheme: h.scheme, Mapper: h.mapper})
+	if err != nil {
+		return nil, fmt.Errorf("making a client of the host cluster: %w", err)
+	}
+	c := &clients{config: config, http: sender, dynamic: dynamicClient, reader: h.reach.Reader(typed)}
 	h.clients[as] = c
 	return c, nil
 }

@@ -135,3 +135,30 @@ func TestAnAccountHasToExist(t *testing.T) {
 		t.Errorf("asked as %q", by)
 	}
 }
+
+// Whoever watches the host asks for a client whenever a watch begins, and an account may be
+// gone by then.
+func TestAClientIsOfAnAccountThatExists(t *testing.T) {
+	made, h := start(t, nil)
+	for name, exists := range map[string]bool{"eng": true, "ghost": false} {
+		as := fleet.Identity{ServiceAccountNamespace: "teams", ServiceAccountName: name}
+		client, err := made.Client(t.Context(), as)
+		if (err == nil) != exists {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err != nil {
+			continue
+		}
+		const path = "/api/v1/namespaces/teams/configmaps/a"
+		response, err := client.HTTP.Get(client.Config.Host + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := response.Body.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if by, _ := h.by(path); by != as.UserName() || client.As != as {
+			t.Errorf("it asks as %q", by)
+		}
+	}
+}

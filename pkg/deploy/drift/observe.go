@@ -14,7 +14,6 @@ import (
 	"github.com/muster-project/muster/pkg/deploy/inventory"
 	"github.com/muster-project/muster/pkg/deploy/live"
 	"github.com/muster-project/muster/pkg/deploy/release"
-	"github.com/muster-project/muster/pkg/fleet"
 	"github.com/muster-project/muster/pkg/fleet/watches"
 )
 
@@ -26,16 +25,23 @@ const markedSelector = deploy.ReasonLabel
 type kind struct {
 	schema.GroupVersionResource
 	selector string
-}
-
-func kindOf(resource schema.GroupVersionResource, selector string) kind {
-	return kind{GroupVersionResource: resource, selector: selector}
+	// namespace is set where each is watched by itself.
+	namespace string
 }
 
 // place is where an object is, or should be.
 type place struct {
 	kind kind
 	types.NamespacedName
+}
+
+// place is where an object of a subject is watched.
+func (s *subject) place(resource schema.GroupVersionResource, selector string, name types.NamespacedName) place {
+	k := kind{GroupVersionResource: resource, selector: selector}
+	if s.apart {
+		k.namespace = name.Namespace
+	}
+	return place{k, name}
 }
 
 // state is how an object was at one time.
@@ -57,11 +63,11 @@ type cluster struct {
 }
 
 // of returns what is tracked in a cluster. The lock is held.
-func (t *Tracker) of(ref fleet.Ref) *cluster {
-	c := t.clusters[ref]
+func (t *Tracker) of(at where) *cluster {
+	c := t.clusters[at]
 	if c == nil {
 		c = &cluster{subjects: map[Subject]*subject{}, kinds: map[kind]*watched{}}
-		t.clusters[ref] = c
+		t.clusters[at] = c
 	}
 	return c
 }
@@ -84,15 +90,15 @@ type watched struct {
 
 // adjust begins the watches that a cluster needs, and ends those that it does not need
 // any more. The lock is held.
-func (t *Tracker) adjust(ref fleet.Ref) {
-	c := t.of(ref)
+func (t *Tracker) adjust(at where) {
+	c := t.of(at)
 	namespaces := map[kind]map[string]bool{}
 	for _, s := range c.subjects {
-		for at := range s.places {
-			if namespaces[at.kind] == nil {
-				namespaces[at.kind] = map[string]bool{}
+		for place := range s.places {
+			if namespaces[place.kind] == nil {
+				namespaces[place.kind] = map[string]bool{}
 			}
-			namespaces[at.kind][at.Namespace] = true
+			namespaces[place.kind][place.Namespace] = true
 		}
 	}
 	for k, w := range c.kinds {
@@ -102,23 +108,23 @@ func (t *Tracker) adjust(ref fleet.Ref) {
 		}
 	}
 	for k, in := range namespaces {
-		t.widen(c, ref, k, in)
+		t.widen(c, at, k, in)
 	}
 	if len(c.subjects) == 0 {
-		delete(t.clusters, ref)
+		delete(t.clusters, at)
 	}
 }
 
 // widen makes a watch see all objects of a kind that are tracked: one namespace if they
 // are in one, and all namespaces otherwise.
-func (t *Tracker) widen(c *cluster, ref fleet.Ref, k kind, in map[string]bool) {
+func (t *Tracker) widen(c *cluster, at where, k kind, in map[string]bool) {
 	namespace := ""
 	if len(in) == 1 {
 		for only := range in {
 			namespace = only
 		}
 	}
-	key := watches.Key{Cluster: ref, Resource: k.GroupVersionResource, Namespace: namespace, Selector: k.selector}
+	key := watches.Key{Cluster: at.ref, As: at.as, Resource: k.GroupVersionResource, Namespace: namespace, Selector: k.selector}
 	if w := c.kinds[k]; w != nil {
 		if w.key == key || w.key.Namespace == "" {
 			return

@@ -31,8 +31,33 @@ import (
 	"github.com/muster-project/muster/pkg/fleet/watches"
 )
 
-// Subject is whose objects are tracked: the name of a ClusterSummary.
-type Subject = types.NamespacedName
+// Subject is whose objects are tracked: those of a ClusterSummary, by its name.
+type Subject struct {
+	types.NamespacedName
+	// OnHost is what the summary has on the host cluster, which is tracked apart from
+	// what it has on its own.
+	OnHost bool
+}
+
+// Target is where the objects of a subject are, and how they are watched there.
+type Target struct {
+	Cluster fleet.Ref
+	// Mapper knows how the cluster serves kinds.
+	Mapper meta.RESTMapper
+	// As is who watches, Muster where it is zero.
+	As fleet.Identity
+	// Apart has each namespace watched by itself, because whoever watches may have
+	// rights in some of them only.
+	Apart bool
+}
+
+// where is a cluster as somebody watches it.
+type where struct {
+	ref fleet.Ref
+	as  fleet.Identity
+}
+
+func (t Target) where() where { return where{t.Cluster, t.As} }
 
 // Options configure a Tracker. All are required but Clock.
 type Options struct {
@@ -56,7 +81,7 @@ type Tracker struct {
 
 	mu       sync.Mutex
 	subjects map[Subject]*subject
-	clusters map[fleet.Ref]*cluster // those with subjects
+	clusters map[where]*cluster // those with subjects
 }
 
 // New returns a Tracker, which watches from the start, and calls Due and Wake when Run
@@ -67,13 +92,14 @@ func New(options Options) *Tracker {
 	}
 	return &Tracker{
 		options: options, wakes: newSchedule(options.Clock),
-		subjects: map[Subject]*subject{}, clusters: map[fleet.Ref]*cluster{},
+		subjects: map[Subject]*subject{}, clusters: map[where]*cluster{},
 	}
 }
 
 // subject is what is tracked of one profile on one cluster.
 type subject struct {
-	cluster  fleet.Ref
+	cluster  where
+	apart    bool
 	objects  map[inventory.ObjectKey]*object
 	places   map[place][]*object
 	releases map[inventory.ReleaseKey]bool // whose objects are known
@@ -185,18 +211,18 @@ type Repaired struct {
 
 // Track notes what a pass has left: its record and, of the releases that it has looked
 // at, the objects. watch is what the pass was told. It returns what the pass has made
-// good. mapper knows how the cluster serves kinds.
-func (t *Tracker) Track(name Subject, ref fleet.Ref, mapper meta.RESTMapper, record *inventory.Record, watched map[inventory.ReleaseKey][]release.ObjectState, watch deploy.Watch) []Repaired {
-	resources, unknown := resolve(mapper, record, watched)
+// good.
+func (t *Tracker) Track(name Subject, target Target, record *inventory.Record, watched map[inventory.ReleaseKey][]release.ObjectState, watch deploy.Watch) []Repaired {
+	resources, unknown := resolve(target.Mapper, record, watched)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	before := t.subjects[name]
-	if before == nil || before.cluster != ref {
+	if before == nil || before.cluster != target.where() {
 		t.drop(name)
 		before = &subject{}
 	}
 	now := &subject{
-		cluster: ref, objects: map[inventory.ObjectKey]*object{}, places: map[place][]*object{},
+		cluster: target.where(), apart: target.Apart, objects: map[inventory.ObjectKey]*object{}, places: map[place][]*object{},
 		releases: map[inventory.ReleaseKey]bool{}, unknown: unknown,
 	}
 	trackObjects(now, before, record, resources)
@@ -209,8 +235,8 @@ func (t *Tracker) Track(name Subject, ref fleet.Ref, mapper meta.RESTMapper, rec
 		t.wakes.after(name, unknownRetry)
 	}
 	t.subjects[name] = now
-	t.of(ref).subjects[name] = now
-	t.adjust(ref)
+	t.of(now.cluster).subjects[name] = now
+	t.adjust(now.cluster)
 	return t.settle(name, now, before, watch)
 }
 
@@ -250,7 +276,7 @@ func trackObjects(now, before *subject, record *inventory.Record, resources map[
 		}
 		o := &object{
 			key: entry.ObjectKey, feature: deploy.Feature(entry.Feature), ignored: entry.IgnoreDrift,
-			place:   place{kind: kindOf(resource, markedSelector), NamespacedName: types.NamespacedName{Namespace: entry.Namespace, Name: entry.Name}},
+			place:   now.place(resource, markedSelector, types.NamespacedName{Namespace: entry.Namespace, Name: entry.Name}),
 			applied: state{uid: entry.UID, version: entry.ResourceVersion, fields: entry.Fields},
 		}
 		if known := before.objects[entry.ObjectKey]; known != nil {
@@ -280,7 +306,7 @@ func trackReleases(now, before *subject, record *inventory.Record, watched map[i
 		}
 		for _, found := range states {
 			if resource, ok := resources[schema.GroupKind{Group: found.Group, Kind: found.Kind}]; ok {
-				o := ofRelease(key, found, resource)
+				o := now.ofRelease(key, found, resource)
 				if was := before.objects[o.key]; was != nil {
 					o.history = was.history
 				}
@@ -299,11 +325,11 @@ func partial(states []release.ObjectState, drifted map[inventory.ObjectKey]bool)
 	return !slices.ContainsFunc(states, func(o release.ObjectState) bool { return !drifted[deploy.ObjectKeyOf(o.ObjectKey)] })
 }
 
-func ofRelease(key inventory.ReleaseKey, found release.ObjectState, resource schema.GroupVersionResource) *object {
+func (s *subject) ofRelease(key inventory.ReleaseKey, found release.ObjectState, resource schema.GroupVersionResource) *object {
 	return &object{
 		key: deploy.ObjectKeyOf(found.ObjectKey), feature: deploy.Helm, release: &key,
 		ignored: found.Ignored && found.UID == "", left: found.Ignored, untouched: !found.Changed,
-		place:   place{kind: kindOf(resource, release.ManagedBySelector), NamespacedName: types.NamespacedName{Namespace: found.Namespace, Name: found.Name}},
+		place:   s.place(resource, release.ManagedBySelector, types.NamespacedName{Namespace: found.Namespace, Name: found.Name}),
 		applied: state{uid: found.UID, version: found.ResourceVersion, fields: found.Fields},
 	}
 }

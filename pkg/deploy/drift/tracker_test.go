@@ -27,8 +27,8 @@ import (
 
 var (
 	one   = fleet.Ref{Group: "lib.projectsveltos.io", Kind: "SveltosCluster", Namespace: "civo", Name: "one"}
-	web   = Subject{Namespace: "civo", Name: "web-sveltos-one"}
-	later = Subject{Namespace: "civo", Name: "other-sveltos-one"}
+	web   = Subject{NamespacedName: types.NamespacedName{Namespace: "civo", Name: "web-sveltos-one"}}
+	later = Subject{NamespacedName: types.NamespacedName{Namespace: "civo", Name: "other-sveltos-one"}}
 )
 
 // bench is a tracker on watches that a test tells what they see.
@@ -87,7 +87,7 @@ func (b *bench) handler(resource string) watches.Handler {
 func (b *bench) track(objects ...inventory.Object) []Repaired {
 	b.t.Helper()
 	watch := b.tracker.Watch(web)
-	return b.tracker.Track(web, one, mapper(), &inventory.Record{Objects: objects}, nil, watch)
+	return b.tracker.Track(web, Target{Cluster: one, Mapper: mapper()}, &inventory.Record{Objects: objects}, nil, watch)
 }
 
 // drifted are the names of what may be repaired now.
@@ -235,7 +235,7 @@ func TestWatchesAreAsNarrowAsTheyCanBe(t *testing.T) {
 	want("two namespaces", "/configmaps "+deploy.ReasonLabel)
 	secret := applied("apps", "s", "w", 10)
 	secret.Kind = "Secret"
-	b.tracker.Track(later, one, mapper(), &inventory.Record{Objects: []inventory.Object{secret}}, nil, deploy.Watch{})
+	b.tracker.Track(later, Target{Cluster: one, Mapper: mapper()}, &inventory.Record{Objects: []inventory.Object{secret}}, nil, deploy.Watch{})
 	want("two profiles", "/configmaps "+deploy.ReasonLabel, "apps/secrets "+deploy.ReasonLabel)
 	b.tracker.Forget(web)
 	want("one went", "apps/secrets "+deploy.ReasonLabel)
@@ -273,7 +273,7 @@ func TestObjectsOfReleases(t *testing.T) {
 		if states != nil {
 			watched = map[inventory.ReleaseKey][]release.ObjectState{entry.ReleaseKey: states}
 		}
-		return b.tracker.Track(web, one, mapper(), record, watched, b.tracker.Watch(web))
+		return b.tracker.Track(web, Target{Cluster: one, Mapper: mapper()}, record, watched, b.tracker.Watch(web))
 	}
 	stateA, a := object("a", 10, whole)
 	stateB, other := object("b", 10, whole)

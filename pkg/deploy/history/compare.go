@@ -50,6 +50,8 @@ func size(content Content) int {
 // change is how what was read differs from an entry.
 type change struct {
 	added, changed []identified
+	// moved are those that have changed and begin no new entry.
+	moved []identified
 	// stale says that something was read before it became what the entry has.
 	stale bool
 }
@@ -70,6 +72,8 @@ func compare(entry Entry, seen []identified, read map[Key]time.Time) change {
 		case digest == source.Digest:
 		case source.read.Before(read[source.Key()]):
 			out.stale = true
+		case isObject(source.Kind):
+			out.moved = append(out.moved, source)
 		default:
 			out.changed = append(out.changed, source)
 		}
@@ -77,10 +81,13 @@ func compare(entry Entry, seen []identified, read map[Key]time.Time) change {
 	return out
 }
 
+// news are all that differ.
+func (c change) news() []identified { return slices.Concat(c.added, c.changed, c.moved) }
+
 // merge is what an entry has with what was read in place of what it had.
 func merge(sources []Source, c change) []Source {
 	out := slices.Clone(sources)
-	for _, source := range c.changed {
+	for _, source := range slices.Concat(c.changed, c.moved) {
 		at := slices.IndexFunc(out, func(s Source) bool { return s.Key() == source.Key() })
 		out[at] = source.Source
 	}

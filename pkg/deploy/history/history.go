@@ -5,8 +5,9 @@
 // how that ended on each cluster.
 //
 // A profile has a bounded list of entries, each with a number that only ever grows:
-// a new one begins when the spec changes, and when a ConfigMap or URL that it is
-// deployed from does. Contents are kept by their digest, once for all entries and
+// a new one begins when the spec changes, and when a ConfigMap, URL or source of Flux that
+// it is deployed from does. An object that templates see begins none when it changes, as a
+// status does every so often: the entry has it as it was deployed last. Contents are kept by their digest, once for all entries and
 // profiles that had them; of a Secret there is only a keyed hash, by which a change
 // can be told and nothing guessed.
 package history
@@ -25,6 +26,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	"github.com/muster-project/muster/pkg/deploy/revision"
@@ -81,10 +84,11 @@ const (
 
 // Source is what was deployed from.
 type Source struct {
-	// Kind is ConfigMap, Secret or URL.
+	// Kind is ConfigMap, Secret, URL, one of Flux's sources, or an ObjectKind.
 	Kind      string `json:"kind"`
 	Namespace string `json:"namespace,omitempty"`
-	// Name is the URL, without what is secret in it, where Kind says so.
+	// Name is the URL, without what is secret in it, where Kind says so. That of a
+	// source of Flux has behind it, after a slash, the path of which the content is.
 	Name string `json:"name"`
 	// Digest is of the content, in hexadecimal digits: SHA-256, for a Secret keyed
 	// with the profile's salt.
@@ -316,6 +320,18 @@ func segment(name string) string {
 	}
 	return name
 }
+
+// ObjectKind is the kind of a source that is an object which templates see. What they see of
+// a Secret counts as the Secret does.
+func ObjectKind(of schema.GroupVersionKind) string {
+	if of.Group == "" && of.Kind == configv1beta1.SourceKindSecret {
+		return of.Kind
+	}
+	return of.GroupVersion().String() + "/" + of.Kind
+}
+
+// isObject reports whether a source is an object which templates see, and not a Secret.
+func isObject(kind string) bool { return strings.Contains(kind, "/") }
 
 // isSecret reports whether a source's content is not kept but hashed.
 func isSecret(kind string) bool { return kind == configv1beta1.SourceKindSecret }

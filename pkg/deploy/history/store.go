@@ -210,17 +210,17 @@ func (s *Store) observe(ctx context.Context, owner revision.Owner, report Report
 	case change.stale || len(change.changed) > 0 && (!latest || p.Entries[at].ContentsOf != 0):
 		// Behind the others: it was a deployment of what was before.
 		return matchingEntry(p.Entries[:at+1], report.Revision, seen), nil
-	case len(change.added)+len(change.changed) == 0:
+	case len(change.news()) == 0:
 		return p.Entries[at].Number, nil
 	}
-	if err := s.keep(ctx, append(change.added, change.changed...)); err != nil {
+	if err := s.keep(ctx, change.news()); err != nil {
 		return 0, err
 	}
 	return s.extend(ctx, state, p, at, change, report)
 }
 
 // extend writes what is new about the sources: into the entry what it did not have
-// yet, and into a new one what it had otherwise.
+// yet and the objects that templates see, and into a new one what it had otherwise.
 func (s *Store) extend(ctx context.Context, state *profileState, p *Profile, at int, change change, report Report) (int64, error) {
 	entry := p.Entries[at]
 	entry.Sources = merge(entry.Sources, change)
@@ -237,7 +237,7 @@ func (s *Store) extend(ctx context.Context, state *profileState, p *Profile, at 
 			return 0, err
 		}
 	}
-	for _, o := range append(change.added, change.changed...) {
+	for _, o := range change.news() {
 		state.read[o.Key()] = o.read
 	}
 	return state.stored.Entries[lastOf(state.stored.Entries, report.Revision)].Number, nil

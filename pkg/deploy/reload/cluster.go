@@ -11,14 +11,10 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/klog/v2"
 
 	"github.com/muster-project/muster/pkg/deploy/inventory"
-	"github.com/muster-project/muster/pkg/fleet"
-	"github.com/muster-project/muster/pkg/fleet/gather"
 )
 
 // used is a ConfigMap or Secret that a workload uses.
@@ -26,11 +22,14 @@ type used struct {
 	kind, namespace, name string
 }
 
-// cluster follows the workloads of one cluster, in namespaces that do not change.
+// cluster follows the workloads that one identity has in one cluster.
 type cluster struct {
-	ref     fleet.Ref
+	place
 	connect Connect
+	report  Report
 	cancel  context.CancelFunc // guarded by the Reloader's lock
+	// watches are what is watched, guarded by the Reloader's lock.
+	watches map[scope]func()
 	// wake is full if there is something to look at.
 	wake chan struct{}
 
@@ -39,37 +38,62 @@ type cluster struct {
 	// all says that everything has to be looked at, changed which of what is used.
 	all     bool
 	changed map[used]bool
-	// uses is what each workload was last seen to use.
-	uses map[Workload][]used
+	// looking is true while workloads are looked at: what they use is only known when
+	// that ends, and until then any change may be of it.
+	looking bool
+	// uses is what each workload was last seen to use, and versions the resourceVersion
+	// that this was last seen to have, empty if it does not exist.
+	uses     map[Workload][]used
+	versions map[used]string
 }
 
-func (c *cluster) allTargets() map[inventory.OwnerKey]Targets {
+func newCluster(at place, connect Connect, report Report) *cluster {
+	return &cluster{
+		place: at, connect: connect, report: report, watches: map[scope]func(){}, wake: make(chan struct{}, 1),
+		targets: map[inventory.OwnerKey]Targets{}, uses: map[Workload][]used{}, versions: map[used]string{},
+	}
+}
+
+func (c *cluster) allTargets() []Targets {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return maps.Clone(c.targets)
+	return slices.Collect(maps.Values(c.targets))
+}
+
+func (c *cluster) owners() []inventory.OwnerKey {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Keys(c.targets))
 }
 
 func (c *cluster) namespaces() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	var out []string
-	for _, t := range c.targets {
+	for _, t := range c.allTargets() {
 		out = append(out, t.namespaces()...)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
 }
 
-// set changes what one owner has, in the same namespaces.
-func (c *cluster) set(owner inventory.OwnerKey, targets Targets) {
+func (c *cluster) has(owner inventory.OwnerKey) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, has := c.targets[owner]
+	return has
+}
+
+// set changes what one owner has, and reports whether there is anything left.
+func (c *cluster) set(owner inventory.OwnerKey, targets Targets) bool {
 	c.mu.Lock()
 	if targets.empty() {
 		delete(c.targets, owner)
 	} else {
 		c.targets[owner] = targets
 	}
+	left := len(c.targets) > 0
 	c.mu.Unlock()
 	c.look()
+	return left
 }
 
 // look has everything looked at.
@@ -87,23 +111,10 @@ func (c *cluster) signal() {
 	}
 }
 
-// saw notes that something changed, if a workload uses it.
-func (c *cluster) saw(one used) {
+func (c *cluster) setLooking(looking bool) {
 	c.mu.Lock()
-	relevant := false
-	for _, uses := range c.uses {
-		relevant = relevant || slices.Contains(uses, one)
-	}
-	if relevant {
-		if c.changed == nil {
-			c.changed = map[used]bool{}
-		}
-		c.changed[one] = true
-	}
-	c.mu.Unlock()
-	if relevant {
-		c.signal()
-	}
+	defer c.mu.Unlock()
+	c.looking = looking
 }
 
 // take returns what has to be looked at, and forgets it.
@@ -115,17 +126,10 @@ func (c *cluster) take() (all bool, changed map[used]bool) {
 	return all, changed
 }
 
-// run follows the cluster until ctx ends.
+// run looks at what there is to look at until ctx ends.
 func (c *cluster) run(ctx context.Context) {
-	var watches sync.WaitGroup
-	defer watches.Wait()
-	for _, namespace := range c.namespaces() {
-		for kind, resource := range map[string]string{"ConfigMap": "configmaps", "Secret": "secrets"} {
-			watches.Go(func() { c.follow(ctx, namespace, kind, resource) })
-		}
-	}
 	c.look()
-	retry := firstRetry
+	retry, told := firstRetry, ""
 	for {
 		select {
 		case <-ctx.Done():
@@ -138,11 +142,14 @@ func (c *cluster) run(ctx context.Context) {
 		all, changed := c.take()
 		err := c.reload(ctx, all, changed)
 		if err == nil {
-			retry = firstRetry
+			retry, told = firstRetry, ""
 			continue
 		}
-		if ctx.Err() == nil && !errors.Is(err, ErrPaused) {
-			klog.FromContext(ctx).Info("Workloads could not be looked at, or not be restarted", "cluster", c.ref, "reason", err.Error())
+		// A conflict says that somebody else was faster, and that it is tried again.
+		if ctx.Err() == nil && !errors.Is(err, ErrPaused) && !apierrors.IsConflict(err) && told != err.Error() {
+			told = err.Error()
+			klog.FromContext(ctx).Info("Workloads could not be looked at, or not be restarted", "cluster", c.ref, "as", c.as.UserName(), "reason", told)
+			c.report(ctx, c.ref, c.owners(), err)
 		}
 		if !sleep(ctx, retry) {
 			return
@@ -161,25 +168,18 @@ func sleep(ctx context.Context, pause time.Duration) bool {
 	}
 }
 
-func (c *cluster) follow(ctx context.Context, namespace, kind, resource string) {
-	gather.Follow(ctx, func(ctx context.Context) (*fleet.Client, schema.GroupVersionResource, error) {
-		client, err := c.connect(ctx, c.ref)
-		return client, corev1.SchemeGroupVersion.WithResource(resource), err
-	}, namespace, "", c.look, func(object *metav1.PartialObjectMetadata) {
-		c.saw(used{kind, namespace, object.Name})
-	})
-}
-
 // reload looks at all workloads, or at those that use what has changed.
 func (c *cluster) reload(ctx context.Context, all bool, changed map[used]bool) error {
-	client, err := c.connect(ctx, c.ref)
+	client, err := c.connect(ctx, c.ref, c.as)
 	if err != nil {
 		return err
 	}
 	h := hand{client: client.Dynamic}
+	c.setLooking(true)
+	defer c.setLooking(false)
 	var workloads []Workload
 	if all {
-		if workloads, err = h.find(ctx, slices.Collect(maps.Values(c.allTargets()))); err != nil {
+		if workloads, err = h.find(ctx, c.allTargets()); err != nil {
 			return err
 		}
 		c.keep(workloads)
@@ -204,14 +204,8 @@ func (c *cluster) reload(ctx context.Context, all bool, changed map[used]bool) e
 func (c *cluster) keep(workloads []Workload) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.uses == nil {
-		c.uses = map[Workload][]used{}
-	}
-	for w := range c.uses {
-		if !slices.Contains(workloads, w) {
-			delete(c.uses, w)
-		}
-	}
+	maps.DeleteFunc(c.uses, func(w Workload, _ []used) bool { return !slices.Contains(workloads, w) })
+	maps.DeleteFunc(c.versions, func(u used, _ string) bool { return !c.isUsed(u) })
 }
 
 // users are the workloads that use any of these.

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package reload restarts the Pods of workloads in managed clusters when a ConfigMap or a
-// Secret that they use changes.
+// Secret that they use changes, each with the rights of whom its profile is deployed as.
 //
 // What a workload was last seen with is in an annotation of the workload itself, which
 // restarts nothing: so neither a new leader nor a new process takes for a change what it
@@ -12,12 +12,12 @@ package reload
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/muster-project/muster/pkg/deploy/inventory"
 	"github.com/muster-project/muster/pkg/fleet"
+	"github.com/muster-project/muster/pkg/fleet/watches"
 )
 
 const (
@@ -75,23 +75,44 @@ func (t Targets) namespaces() []string {
 // ErrPaused says that nothing may be changed in a cluster for now.
 var ErrPaused = errors.New("the cluster is paused")
 
-// Connect returns the client of a cluster, fenced against former leaders. Its error wraps
-// ErrPaused where a person wants it so: what changes meanwhile is made up for.
-type Connect func(ctx context.Context, cluster fleet.Ref) (*fleet.Client, error)
+// Connect returns the client of a cluster that acts as an identity, fenced against former
+// leaders. Its error wraps ErrPaused where a person wants it so: what changes meanwhile is
+// made up for.
+type Connect func(ctx context.Context, cluster fleet.Ref, as fleet.Identity) (*fleet.Client, error)
 
-// Reloader follows the workloads of all clusters. Each cluster has a goroutine of its own.
+// Watches tell what changes in clusters; *watches.Watches does.
+type Watches interface {
+	Subscribe(key watches.Key, handler watches.Handler) (stop func())
+}
+
+// Report tells whose workloads could not be looked at or restarted, and why. It is called
+// once for each reason in a row, and not while a cluster is paused.
+type Report func(ctx context.Context, cluster fleet.Ref, owners []inventory.OwnerKey, err error)
+
+// place is a cluster, and as whom it is changed.
+type place struct {
+	ref fleet.Ref
+	as  fleet.Identity
+}
+
+// Reloader follows the workloads of all clusters. Each cluster has a goroutine of its own
+// for each identity that something was deployed to it as. What is watched is a matter of
+// Muster's, and shared: it tells that something has changed, and no more. What is then read
+// and restarted is so as the identity alone.
 type Reloader struct {
 	connect Connect
+	watches Watches
+	report  Report
 
 	mu       sync.Mutex
 	ctx      context.Context // nil until Run
-	clusters map[fleet.Ref]*cluster
+	clusters map[place]*cluster
 	running  sync.WaitGroup
 }
 
 // New returns a Reloader that begins with Run.
-func New(connect Connect) *Reloader {
-	return &Reloader{connect: connect, clusters: map[fleet.Ref]*cluster{}}
+func New(connect Connect, watches Watches, report Report) *Reloader {
+	return &Reloader{connect: connect, watches: watches, report: report, clusters: map[place]*cluster{}}
 }
 
 var errRan = errors.New("a reloader runs once")
@@ -126,41 +147,49 @@ func (r *Reloader) start(c *cluster) {
 	})
 }
 
-// Set says what a profile has on a cluster now, which is looked at: nothing ends it. It
-// does not block.
-func (r *Reloader) Set(ref fleet.Ref, owner inventory.OwnerKey, targets Targets) {
+// Set says what a profile that is deployed as an identity has on a cluster now, which is
+// looked at: nothing ends it. It does not block.
+func (r *Reloader) Set(ref fleet.Ref, as fleet.Identity, owner inventory.OwnerKey, targets Targets) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	before := r.clusters[ref]
-	if before == nil && targets.empty() {
-		return
-	}
-	next := &cluster{ref: ref, connect: r.connect, targets: map[inventory.OwnerKey]Targets{}, wake: make(chan struct{}, 1)}
-	if before != nil {
-		for other, theirs := range before.allTargets() {
-			next.targets[other] = theirs
+	for at, c := range r.clusters {
+		if at.ref == ref && at.as != as && c.has(owner) {
+			r.set(at, owner, Targets{}) // it was deployed as somebody else before
 		}
 	}
-	if next.targets[owner] = targets; targets.empty() {
-		delete(next.targets, owner)
-	}
-	if before != nil && slices.Equal(before.namespaces(), next.namespaces()) {
-		before.set(owner, targets)
-		return
-	}
-	if before != nil && before.cancel != nil {
-		before.cancel()
-	}
-	if delete(r.clusters, ref); len(next.targets) == 0 {
-		return
-	}
-	r.clusters[ref] = next
-	r.start(next)
+	r.set(place{ref, as}, owner, targets)
 }
 
-// Follows reports whether there is anything on a cluster to follow.
-func (r *Reloader) Follows(ref fleet.Ref) bool {
+// Forget says that a profile has nothing on a cluster any more. It does not block.
+func (r *Reloader) Forget(ref fleet.Ref, owner inventory.OwnerKey) {
+	r.Set(ref, fleet.Identity{}, owner, Targets{})
+}
+
+// set is Set in one place. The lock is held.
+func (r *Reloader) set(at place, owner inventory.OwnerKey, targets Targets) {
+	c := r.clusters[at]
+	if c == nil && targets.empty() {
+		return
+	}
+	if c == nil {
+		c = newCluster(at, r.connect, r.report)
+		r.clusters[at] = c
+		r.start(c)
+	}
+	if c.set(owner, targets) {
+		c.follow(r.watches)
+		return
+	}
+	delete(r.clusters, at)
+	c.follow(r.watches) // nothing any more
+	if c.cancel != nil {
+		c.cancel()
+	}
+}
+
+// Follows reports whether there is anything on a cluster to follow as an identity.
+func (r *Reloader) Follows(ref fleet.Ref, as fleet.Identity) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.clusters[ref] != nil
+	return r.clusters[place{ref, as}] != nil
 }

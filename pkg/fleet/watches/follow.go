@@ -16,8 +16,6 @@ import (
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
-
-	"github.com/muster-project/muster/pkg/fleet"
 )
 
 // backOff is between two tries to watch what cannot be watched. A cluster that is
@@ -77,7 +75,7 @@ var _ cache.ReflectorStore = &run{}
 
 // client is asked for each request: credentials change.
 func (r *run) client(ctx context.Context) (metadata.ResourceInterface, error) {
-	client, err := r.watches.clients.Client(ctx, r.key.Cluster, fleet.Identity{})
+	client, err := r.watches.clients.Client(ctx, r.key.Cluster, r.key.As)
 	if err != nil {
 		return nil, err
 	}

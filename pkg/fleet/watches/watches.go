@@ -23,7 +23,10 @@ import (
 
 // Key is what is watched, as narrowly as whoever needs it can say.
 type Key struct {
-	Cluster  fleet.Ref
+	Cluster fleet.Ref
+	// As is who watches. It is Muster where it may watch whatever anybody has there,
+	// so that one watch serves all.
+	As       fleet.Identity
 	Resource schema.GroupVersionResource
 	// Namespace is empty for all of them.
 	Namespace string

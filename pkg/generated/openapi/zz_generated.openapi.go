@@ -3886,7 +3886,7 @@ func schema_pkg_apis_config_v1alpha1_RevisionSource(ref common.ReferenceCallback
 				Properties: map[string]spec.Schema{
 					"kind": {
 						SchemaProps: spec.SchemaProps{
-							Description: "kind is ConfigMap, Secret or URL.",
+							Description: "kind is ConfigMap, Secret, URL or one of Flux's sources. Of an object that templates see it is the apiVersion and the kind, as in apps/v1/Deployment.",
 							Default:     "",
 							Type:        []string{"string"},
 							Format:      "",
@@ -3901,7 +3901,7 @@ func schema_pkg_apis_config_v1alpha1_RevisionSource(ref common.ReferenceCallback
 					},
 					"name": {
 						SchemaProps: spec.SchemaProps{
-							Description: "name of the object, or the URL without what is secret in it.",
+							Description: "name of the object, or the URL without what is secret in it. That of a source of Flux has the path behind it of which the contents were deployed.",
 							Default:     "",
 							Type:        []string{"string"},
 							Format:      "",
@@ -7767,7 +7767,7 @@ func schema_pkg_apis_config_v1beta1_RevisionSource(ref common.ReferenceCallback)
 				Properties: map[string]spec.Schema{
 					"kind": {
 						SchemaProps: spec.SchemaProps{
-							Description: "kind is ConfigMap, Secret or URL.",
+							Description: "kind is ConfigMap, Secret, URL or one of Flux's sources. Of an object that templates see it is the apiVersion and the kind, as in apps/v1/Deployment.",
 							Default:     "",
 							Type:        []string{"string"},
 							Format:      "",
@@ -7782,7 +7782,7 @@ func schema_pkg_apis_config_v1beta1_RevisionSource(ref common.ReferenceCallback)
 					},
 					"name": {
 						SchemaProps: spec.SchemaProps{
-							Description: "name of the object, or the URL without what is secret in it.",
+							Description: "name of the object, or the URL without what is secret in it. That of a source of Flux has the path behind it of which the contents were deployed.",
 							Default:     "",
 							Type:        []string{"string"},
 							Format:      "",

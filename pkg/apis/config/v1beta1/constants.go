@@ -139,6 +139,9 @@ const (
 	// ReasonDrifted of an event: something that was deployed was changed, and was
 	// applied again.
 	ReasonDrifted = "Drifted"
+	// ReasonReloadFailed of an event: workloads could not be restarted when what they
+	// use changed.
+	ReasonReloadFailed = "ReloadFailed"
 	// ReasonContested: somebody changes what was applied again and again.
 	ReasonContested = "Contested"
 	// ReasonNotContested: nobody does.

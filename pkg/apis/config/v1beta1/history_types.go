@@ -67,12 +67,14 @@ type ProfileRevision struct {
 
 // RevisionSource is something on the host, or at a URL, that was deployed from.
 type RevisionSource struct {
-	// kind is ConfigMap, Secret or URL.
+	// kind is ConfigMap, Secret, URL or one of Flux's sources. Of an object that templates
+	// see it is the apiVersion and the kind, as in apps/v1/Deployment.
 	Kind string `json:"kind"`
 	// namespace of the object.
 	// +optional
 	Namespace string `json:"namespace,omitempty"`
-	// name of the object, or the URL without what is secret in it.
+	// name of the object, or the URL without what is secret in it. That of a source of
+	// Flux has the path behind it of which the contents were deployed.
 	Name string `json:"name"`
 	// digest of the contents. A Secret has none: it would help to guess what is in it.
 	// +optional

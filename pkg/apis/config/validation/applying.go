@@ -52,7 +52,7 @@ func validateTransition(meta *metav1.ObjectMeta, spec *config.ProfileSpec) field
 
 // validateTenant checks the labels that name the ServiceAccount of a tenant. Half of a
 // name must not pass for none: the profile would be deployed with all rights.
-func validateTenant(meta *metav1.ObjectMeta, spec *config.ProfileSpec) field.ErrorList {
+func validateTenant(meta *metav1.ObjectMeta) field.ErrorList {
 	path := field.NewPath("metadata", "labels")
 	rules := map[string]apivalidation.ValidateNameFunc{
 		v1beta1.LabelServiceAccountName:      apivalidation.ValidateServiceAccountName,
@@ -63,9 +63,6 @@ func validateTenant(meta *metav1.ObjectMeta, spec *config.ProfileSpec) field.Err
 		return nil
 	}
 	var errs field.ErrorList
-	if spec.Reloader {
-		errs = append(errs, field.Forbidden(field.NewPath("spec", "reloader"), "workloads would be restarted with Muster's rights, not with the tenant's"))
-	}
 	for _, label := range slices.Sorted(maps.Keys(rules)) {
 		if value := meta.Labels[label]; value == "" {
 			errs = append(errs, field.Required(path.Key(label), "a tenant's ServiceAccount has both a name and a namespace"))

@@ -36,14 +36,11 @@ func TestValidateHowAProfileIsApplied(t *testing.T) {
 		"no name":         {func(p *config.Profile) { p.Spec.TransitionFrom = "a/b" }, []string{"spec.transitionFrom: "}},
 		"from itself":     {func(p *config.Profile) { p.Spec.TransitionFrom = p.Name }, []string{"spec.transitionFrom: has to be another profile"}},
 		"tenant":          {tenant(map[string]string{account: "eng", home: "teams"}), nil},
-		"restarts": {func(p *config.Profile) {
-			p.Labels, p.Spec.Reloader = map[string]string{account: "eng", home: "teams"}, true
-		}, []string{"spec.reloader: Forbidden: workloads would be restarted with Muster's rights"}},
-		"nameless":     {tenant(map[string]string{home: "teams"}), []string{"metadata.labels[" + account + "]: Required value"}},
-		"homeless":     {tenant(map[string]string{account: "eng"}), []string{"metadata.labels[" + home + "]: Required value"}},
-		"empty":        {tenant(map[string]string{account: "", home: ""}), []string{"metadata.labels[" + account + "]: Required value", "metadata.labels[" + home + "]: Required value"}},
-		"no account":   {tenant(map[string]string{account: "Eng", home: "teams"}), []string{"metadata.labels[" + account + "]: "}},
-		"no namespace": {tenant(map[string]string{account: "eng", home: "a.b"}), []string{"metadata.labels[" + home + "]: "}},
+		"nameless":        {tenant(map[string]string{home: "teams"}), []string{"metadata.labels[" + account + "]: Required value"}},
+		"homeless":        {tenant(map[string]string{account: "eng"}), []string{"metadata.labels[" + home + "]: Required value"}},
+		"empty":           {tenant(map[string]string{account: "", home: ""}), []string{"metadata.labels[" + account + "]: Required value", "metadata.labels[" + home + "]: Required value"}},
+		"no account":      {tenant(map[string]string{account: "Eng", home: "teams"}), []string{"metadata.labels[" + account + "]: "}},
+		"no namespace":    {tenant(map[string]string{account: "eng", home: "a.b"}), []string{"metadata.labels[" + home + "]: "}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -70,7 +70,7 @@ func ValidateProfileStatusUpdate(profile, old *config.Profile) field.ErrorList {
 
 func validateProfile(meta *metav1.ObjectMeta, spec *config.ProfileSpec) field.ErrorList {
 	errs := profileMetaTable.Validate(meta, field.NewPath("metadata"))
-	errs = append(errs, validateTenant(meta, spec)...)
+	errs = append(errs, validateTenant(meta)...)
 	errs = append(errs, validateTransition(meta, spec)...)
 	errs = append(errs, validateDependsOn(spec.DependsOn, meta.Name, field.NewPath("spec", "dependsOn"))...)
 	errs = append(errs, validateContentsOf(meta)...)

@@ -44,6 +44,9 @@ import (
 // are no objects of an API. Like every resource it is covered by "*.*".
 var recordsResource = schema.GroupResource{Group: "muster.projectsveltos.io", Resource: "records"}
 
+// maxParsed is how much of what sources were parsed to is remembered, in bytes of JSON.
+const maxParsed = 8 << 20
+
 // process is everything that runs.
 type process struct {
 	server *genericapiserver.GenericAPIServer
@@ -191,7 +194,7 @@ func (p *process) prepareTerms(o options.CompletedOptions, host *host, s *shared
 		WaitCurrent:  s.feed.WaitCurrent,
 		Records:      s.records,
 		Inventories:  s.inventories,
-		Renderer:     &render.Renderer{Templates: s.scripts, Scripts: s.scripts},
+		Renderer:     &render.Renderer{Templates: s.scripts, Scripts: s.scripts, Parsed: render.NewParsed(maxParsed)},
 		Scripts:      s.scripts,
 		Builds:       s.builds,
 		Mirror:       o.Mirrors.Resolve,

@@ -33,6 +33,7 @@ import (
 	"github.com/muster-project/muster/pkg/apiserver/hostrights"
 	"github.com/muster-project/muster/pkg/apiserver/serving"
 	leadership "github.com/muster-project/muster/pkg/controllers/term"
+	"github.com/muster-project/muster/pkg/deploy"
 	"github.com/muster-project/muster/pkg/deploy/drift"
 	"github.com/muster-project/muster/pkg/storage/etcd"
 	"github.com/muster-project/muster/pkg/storage/identity/guard"
@@ -158,6 +159,7 @@ func newHost(o options.CompletedOptions) (*host, error) {
 	serving.RegisterMetrics()
 	leadership.RegisterMetrics()
 	guard.RegisterMetrics()
+	deploy.RegisterMetrics()
 	drift.RegisterMetrics()
 	return &host{config: hostConfig, client: client, registrar: &serving.Registrar{
 		Host: client, Aggregator: aggregator, Metadata: metadataClient,

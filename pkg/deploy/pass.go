@@ -52,8 +52,18 @@ func (p *pass) run(ctx context.Context) Result {
 	}
 	result.Features, result.Requeue, result.Watched = p.results, uniqueOwners(p.requeue), p.watched
 	record, err := p.ledger.store.Get(ctx, p.cluster.Ref, p.request.Owner.Key())
+	if err == nil && record == nil && p.keeps() {
+		err = fmt.Errorf("%s on %s: %w", p.request.Owner, p.cluster.Ref, errRecordGone)
+	}
 	result.Record, result.Err = record, errors.Join(result.Err, err)
+	count(p.plan, result)
 	return result
+}
+
+// keeps reports whether there is something that the pass has left as it was because its
+// record says what that is.
+func (p *pass) keeps() bool {
+	return slices.ContainsFunc(p.plan.objects, func(s objectStep) bool { return s.verdict == verdictKeep })
 }
 
 // claim plans the pass and makes the plan durable: what the owner is about to
@@ -245,7 +255,7 @@ func (p *pass) finish(ctx context.Context) (pruned int, err error) {
 	switch {
 	case !p.failed():
 		pruned, err = p.prune(ctx, p.request.Hold)
-		if p.recorded() {
+		if p.recorded() && !p.wasComplete() {
 			_, completeErr := p.ledger.update(ctx, func(r *inventory.Record) {
 				r.Revision, r.Era, r.Retriggered = p.request.Revision, p.request.Era, p.request.Retrigger
 			})
@@ -261,6 +271,12 @@ func (p *pass) finish(ctx context.Context) (pruned int, err error) {
 	}
 	_, dropErr := p.ledger.drop(ctx)
 	return pruned, errors.Join(err, dropErr)
+}
+
+// wasComplete reports whether the record says already what it says after a complete pass.
+// Nobody else changes that of it.
+func (p *pass) wasComplete() bool {
+	return p.before != nil && p.before.Revision == p.request.Revision && p.before.Era == p.request.Era && p.before.Retriggered == p.request.Retrigger
 }
 
 // recorded reports whether the pass has a record. One that has nothing to

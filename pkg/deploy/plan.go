@@ -126,7 +126,7 @@ func makePlan(in planInput) plan {
 func planObjects(p *plan, in planInput, taking *takeover) {
 	winners := objectWinners(in.objects)
 	reordered := reorderedFeatures(in.own.Objects, in.objects)
-	owners := map[inventory.ObjectKey]*inventory.Record{}
+	entries, owners := in.own.ByKey(), map[inventory.ObjectKey]*inventory.Record{}
 	for _, r := range in.others {
 		for i := range r.Objects {
 			owners[r.Objects[i].ObjectKey] = r
@@ -136,7 +136,7 @@ func planObjects(p *plan, in planInput, taking *takeover) {
 	stopped := map[Feature]bool{}
 	p.record.WantedObjects = nil
 	for i, w := range in.objects {
-		s := objectStep{wantedObject: w, before: cloneEntry(in.own.Object(w.key))}
+		s := objectStep{wantedObject: w, before: cloneEntry(entries[w.key])}
 		if s.before != nil && (in.reapply || reordered[w.feature] || in.drifted[w.key]) {
 			s.before.ContentHash = "" // in doubt until it was applied again
 		}

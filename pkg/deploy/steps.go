@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -45,7 +46,7 @@ func (p *pass) deployObjects(ctx context.Context, feature Feature, steps []objec
 	if run.Applied > 0 {
 		klog.FromContext(ctx).V(2).Info("Applied objects", "cluster", p.cluster.Ref, "profile", p.request.Owner, "feature", feature, "count", run.Applied)
 	}
-	if len(steps) > 0 && p.recorded() {
+	if slices.ContainsFunc(steps, objectStep.applies) {
 		run.Err = errors.Join(run.Err, p.ledger.conclude(ctx, func(r *inventory.Record) { concludeObjects(r, steps, outcomes) }))
 	}
 	p.report(feature, run)
@@ -55,7 +56,7 @@ func (p *pass) deployObject(ctx context.Context, apply *applier, s objectStep, o
 	if s.conflict != nil {
 		return s.conflict
 	}
-	if s.verdict != verdictApply {
+	if !s.applies() {
 		return nil
 	}
 	if err := ctx.Err(); err != nil {
@@ -92,9 +93,10 @@ func isRefused(err error) bool {
 // concludeObjects makes the record say what became of the steps. What was
 // never attempted is as it was before.
 func concludeObjects(r *inventory.Record, steps []objectStep, outcomes []outcome) {
+	entries, never := r.ByKey(), map[inventory.ObjectKey]bool{}
 	for i, s := range steps {
-		entry := r.Object(s.key)
-		if entry == nil || s.verdict != verdictApply {
+		entry := entries[s.key]
+		if entry == nil || !s.applies() {
 			continue
 		}
 		switch o := outcomes[i]; {
@@ -108,10 +110,15 @@ func concludeObjects(r *inventory.Record, steps []objectStep, outcomes []outcome
 		case s.before != nil:
 			*entry = *s.before
 		default:
-			dropObject(r, s.key)
+			never[s.key] = true
 		}
 	}
+	r.Objects = slices.DeleteFunc(r.Objects, func(o inventory.Object) bool { return never[o.ObjectKey] })
 }
+
+// applies reports whether a step is to change the cluster. The others change no record
+// when the pass ends either.
+func (s objectStep) applies() bool { return s.verdict == verdictApply }
 
 // deployReleases deploys the list of charts, in order. halt is as for objects.
 func (p *pass) deployReleases(ctx context.Context, halt error) {

@@ -27,11 +27,19 @@ func (r *Renderer) Objects(ctx context.Context, source Source, clusterData map[s
 	if err := source.Check(); err != nil {
 		return nil, b.wrap(err)
 	}
-	for _, b.key = range slices.Sorted(maps.Keys(source.Data)) {
-		text, err := r.text(ctx, source, b.key, clusterData)
-		if err == nil {
-			err = b.addKey(ctx, text)
-		}
+	texts, failed, failure := r.texts(ctx, source, clusterData)
+	parsed, key := r.Parsed, textKey{}
+	if failure != nil || source.Private || source.Kind == "Secret" {
+		parsed = nil // what is secret is not kept longer than it is used
+	} else {
+		key = keyOf(texts)
+	}
+	if objects, known := parsed.recall(key); known {
+		return objects, nil
+	}
+	for _, t := range texts {
+		b.key = t.key
+		err := b.addKey(ctx, t.text)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -39,10 +47,35 @@ func (r *Renderer) Objects(ctx context.Context, source Source, clusterData map[s
 			return nil, b.wrap(err)
 		}
 	}
-	if b.key = ""; len(b.objects) == 0 {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if b.key = failed; failure != nil {
+		return nil, b.wrap(failure)
+	}
+	if len(b.objects) == 0 {
 		return nil, b.wrap(fmt.Errorf("%w; to deploy nothing, remove the reference to it", ErrEmpty))
 	}
+	parsed.keep(key, b.objects, b.size)
 	return b.objects, nil
+}
+
+// texts returns what a source has under each key, in the order of the keys, as far as the
+// first one that cannot be rendered, then its key and why, or the one with which it is more
+// than may be parsed.
+func (r *Renderer) texts(ctx context.Context, source Source, data map[string]any) (texts []keyed, failed string, failure error) {
+	size := 0
+	for _, key := range slices.Sorted(maps.Keys(source.Data)) {
+		text, err := r.text(ctx, source, key, data)
+		if err != nil {
+			return texts, key, err
+		}
+		texts = append(texts, keyed{key, text})
+		if size += len(text); size > MaxSet {
+			break
+		}
+	}
+	return texts, "", nil
 }
 
 // Texts returns what a source holds for one cluster, key by key, rendered if it is a

@@ -66,6 +66,8 @@ type Renderer struct {
 	Templates Templates
 	// Scripts runs what is a Lua script; without it such sources are refused.
 	Scripts Scripts
+	// Parsed remembers what was parsed; with nil nothing is.
+	Parsed *Parsed
 }
 
 // TemplateData returns the data that templates see: .Cluster is the whole cluster object,

@@ -11,8 +11,8 @@
 //
 //	NAME key=value ... goal_key=value ... goal=met|missed
 //
-// whose goal_ figures are the most that the key of that name may be. The same
-// goes to a JSON file, where a benchmark that did not run keeps what it had.
-// Progress goes to standard error. The exit status is 0 if everything could be
-// measured, whether or not the goals were met.
+// whose goal_ figures are the most that the key of that name may be, or for a
+// rate the least. The same goes to a JSON file, where a benchmark that did not
+// run keeps what it had. Progress goes to standard error. The exit status is 0 if
+// everything could be measured, whether or not the goals were met.
 package main

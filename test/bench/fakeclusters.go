@@ -17,7 +17,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"strings"
 
 	"github.com/muster-project/muster/test/fleet"
 )
@@ -32,7 +31,7 @@ type endpoint struct {
 }
 
 // serveFakeClusters serves as many managed clusters as are asked for, as far as
-// Muster probes them, until stdin ends. Which one is meant is in the token.
+// Muster probes them and deploys ConfigMaps to them, until stdin ends. Which one is meant is in the token.
 func serveFakeClusters(stdin io.Reader, stdout io.Writer) error {
 	authority, err := fleet.NewAuthority("fake clusters")
 	if err != nil {
@@ -54,7 +53,7 @@ func serveFakeClusters(stdin io.Reader, stdout io.Writer) error {
 		return fmt.Errorf("telling the address: %w", err)
 	}
 	server := &http.Server{
-		Handler:   http.HandlerFunc(fakeCluster),
+		Handler:   newFakeAPI(),
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}},
 		ErrorLog:  log.New(io.Discard, "", 0),
 	}
@@ -68,20 +67,19 @@ func serveFakeClusters(stdin io.Reader, stdout io.Writer) error {
 	return err
 }
 
-// fakeCluster answers what a prober asks.
-func fakeCluster(w http.ResponseWriter, request *http.Request) {
-	cluster, ok := strings.CutPrefix(request.Header.Get("Authorization"), "Bearer ")
-	if !ok {
-		http.Error(w, "Unauthorized", http.StatusUnauthorized)
-		return
-	}
+// fakeCluster answers who a cluster is and what it serves.
+func fakeCluster(w http.ResponseWriter, request *http.Request, cluster string) {
 	switch request.URL.Path {
-	case "/readyz":
-		_, _ = io.WriteString(w, "ok")
 	case "/version":
 		answer(w, map[string]any{"major": "1", "minor": "37", "gitVersion": "v1.37.0"})
 	case "/api":
 		answer(w, map[string]any{"kind": "APIVersions", "versions": []string{"v1"}})
+	case "/apis":
+		answer(w, map[string]any{"kind": "APIGroupList", "apiVersion": "v1", "groups": []any{}})
+	case "/api/v1":
+		answer(w, map[string]any{"kind": "APIResourceList", "groupVersion": "v1", "resources": []any{map[string]any{
+			"name": "configmaps", "singularName": "configmap", "namespaced": true, "kind": "ConfigMap", "verbs": []string{"get", "patch", "delete"},
+		}}})
 	case "/api/v1/namespaces/kube-system":
 		answer(w, map[string]any{"kind": "Namespace", "apiVersion": "v1", "metadata": map[string]any{"name": "kube-system", "uid": "uid-of-" + cluster}})
 	default:

@@ -34,7 +34,11 @@ func benchmarks() []benchmark {
 	return []benchmark{
 		{"G1", "a selection is read, directly and through the host, while statuses change", measureSelectionReads},
 		{"G2", "a cluster fails; when its work runs on another one", measureFailover},
-		{"G4", "charts are installed on a real cluster; how many releases in a second", measureReleases},
+		{"G4/helm", "charts are installed on a real cluster; how many releases in a second", measureReleases},
+		{"G4/objects", "objects are created, applied again and compared; how many in a second of CPU time", measureObjects},
+		{"G4/render100", "one chart for 100 clusters; how many times as much it costs as for one", measureRendering},
+		{"G4/first_object", "a profile is written; when its object is in the cluster", measureFirstObject},
+		{"G4/slow_cluster", "one of 50 clusters hangs; how much later the others are deployed to", measureSlowCluster},
 		{"G5", "what a registered and probed cluster costs in memory and in etcd", measureFootprint},
 		{"G7", "the server restarts, or a leader of several ends; when it answers, and when another one works", measureRestarts},
 		{"HA", "replicas are restarted and killed, and certificates rotated, under load; what fails", measureAvailability},
@@ -132,7 +136,7 @@ func (b *bench) parse(args []string, stderr io.Writer) (chosen []benchmark, outp
 	flags.Usage = func() {
 		fmt.Fprintln(stderr, "usage: bench [flags] [NAME ...]")
 		for _, one := range benchmarks() {
-			fmt.Fprintf(stderr, "  %-6s %s\n", one.name, one.about)
+			fmt.Fprintf(stderr, "  %-16s %s\n", one.name, one.about)
 		}
 		flags.PrintDefaults()
 	}
@@ -153,18 +157,24 @@ func (b *bench) parse(args []string, stderr io.Writer) (chosen []benchmark, outp
 	return chosen, output, err
 }
 
-// choose picks benchmarks by name, all of them if no name is given.
+// choose picks benchmarks by name, all of them if no name is given: G4 is all that begin
+// with G4/.
 func choose(all []benchmark, names []string) ([]benchmark, error) {
 	if len(names) == 0 {
 		return all, nil
 	}
 	var chosen []benchmark
 	for _, name := range names {
-		i := slices.IndexFunc(all, func(b benchmark) bool { return strings.EqualFold(b.name, name) })
-		if i < 0 {
+		before := len(chosen)
+		for _, b := range all {
+			group, _, _ := strings.Cut(b.name, "/")
+			if strings.EqualFold(b.name, name) || strings.EqualFold(group, name) {
+				chosen = append(chosen, b)
+			}
+		}
+		if len(chosen) == before {
 			return nil, fmt.Errorf("no benchmark %q: bench -h lists them", name)
 		}
-		chosen = append(chosen, all[i])
 	}
 	return chosen, nil
 }

@@ -196,6 +196,9 @@ func TestChoose(t *testing.T) {
 	if chosen, err := choose(all, []string{"g2"}); err != nil || len(chosen) != 1 || chosen[0].name != "G2" {
 		t.Errorf("g2 chose %v, %v", chosen, err)
 	}
+	if chosen, err := choose(all, []string{"G4", "g4/helm"}); err != nil || len(chosen) != 6 || chosen[5].name != "G4/helm" {
+		t.Errorf("G4 and one of it chose %v, %v", chosen, err)
+	}
 	if _, err := choose(all, []string{"G99"}); err == nil {
 		t.Error("an unknown name was taken")
 	}

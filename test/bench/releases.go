@@ -4,9 +4,6 @@
 package main
 
 import (
-	"archive/tar"
-	"bytes"
-	"compress/gzip"
 	"context"
 	"fmt"
 	"net/http"
@@ -28,6 +25,8 @@ const (
 	releasesGoal = 10
 	// releasesEach is how many releases of one chart a profile has.
 	releasesEach = 100
+	// releasesPoll is how often to look whether all of them are there.
+	releasesPoll = 100 * time.Millisecond
 	// releasesName is the profile's, its cluster's namespace and that of the releases.
 	releasesName = "g4"
 )
@@ -84,7 +83,14 @@ func installReleases(ctx context.Context, f *fleet.Fleet, client versioned.Inter
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	if err := fleet.Await(ctx, func(ctx context.Context) error { return isProvisioned(ctx, client) }); err != nil {
+	err = fleet.Await(ctx, func(ctx context.Context) error {
+		// Each look costs the host and Muster a request, which must not be the load.
+		if err := pause(ctx, releasesPoll); err != nil {
+			return err
+		}
+		return isProvisioned(ctx, client)
+	})
+	if err != nil {
 		return 0, err
 	}
 	perSecond = releasesEach / time.Since(began).Seconds()
@@ -126,14 +132,5 @@ func benchChart() []byte {
 		files[fmt.Sprintf("templates/_part%d.tpl", i)] = fmt.Sprintf("{{ define \"load.part%d\" }}{{ .Release.Name }}-{{ .Values.size }}{{ end }}", i)
 		files[fmt.Sprintf("templates/object%d.yaml", i)] = fmt.Sprintf("{{ if .Values.enabled }}\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: {{ .Release.Name }}-%[1]d}\ndata: {part: {{ include \"load.part%[1]d\" . | quote }}}\n{{ end }}\n", i)
 	}
-	var buffer bytes.Buffer
-	compressed := gzip.NewWriter(&buffer)
-	archive := tar.NewWriter(compressed)
-	for file, content := range files {
-		// Neither of these fails on a buffer.
-		_ = archive.WriteHeader(&tar.Header{Name: "load/" + file, Mode: 0o644, Size: int64(len(content))})
-		_, _ = archive.Write([]byte(content))
-	}
-	_, _ = archive.Close(), compressed.Close()
-	return buffer.Bytes()
+	return packChart(files)
 }

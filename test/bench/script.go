@@ -51,19 +51,11 @@ const ruleUnderTest = `resource.status.readyReplicas >= resource.spec.replicas &
 // measureScripts is SCRIPT: it uses the worker process of the shipped server, and nothing
 // else of it.
 func measureScripts(ctx context.Context, b *bench, report func(*Measure)) error {
-	bin := b.bin
-	if bin == "" {
-		root, err := fleet.RepositoryRoot()
-		if err != nil {
-			return err
-		}
-		bin = filepath.Join(root, "bin")
-	}
 	objects, size, err := scriptObjects()
 	if err != nil {
 		return err
 	}
-	lua, err := measureLua(ctx, b, filepath.Join(bin, "muster"), objects)
+	lua, err := measureLua(ctx, b, objects)
 	if err != nil {
 		return err
 	}
@@ -77,21 +69,39 @@ func measureScripts(ctx context.Context, b *bench, report func(*Measure)) error 
 	return nil
 }
 
-func measureLua(ctx context.Context, b *bench, muster string, objects []any) (us float64, err error) {
-	pool := script.NewPool(script.Options{Command: []string{muster, "script-worker"}})
-	running, stop := context.WithCancel(ctx)
+// workers starts the worker processes of the shipped server. stop ends them, and returns
+// what it is given if that goes well.
+func (b *bench) workers(ctx context.Context) (pool *script.Pool, stop func(error) error, err error) {
+	bin := b.bin
+	if bin == "" {
+		root, err := fleet.RepositoryRoot()
+		if err != nil {
+			return nil, nil, err
+		}
+		bin = filepath.Join(root, "bin")
+	}
+	pool = script.NewPool(script.Options{Command: []string{filepath.Join(bin, "muster"), "script-worker"}})
+	running, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- pool.Run(running) }()
-	defer func() {
-		stop()
-		err = errors.Join(err, <-ended)
-	}()
 	select {
 	case <-pool.Ready():
 	case err := <-ended:
-		ended <- nil
+		cancel()
+		return nil, nil, err
+	}
+	return pool, func(err error) error {
+		cancel()
+		return errors.Join(err, <-ended)
+	}, nil
+}
+
+func measureLua(ctx context.Context, b *bench, objects []any) (us float64, err error) {
+	pool, stop, err := b.workers(ctx)
+	if err != nil {
 		return 0, err
 	}
+	defer func() { err = stop(err) }()
 	batch := script.LuaBatch{Name: "healthy", Text: scriptUnderTest, Argument: "obj", Values: objects}
 	return perEvaluation(b, func() error {
 		answers, err := pool.EvaluateLua(ctx, batch)

@@ -279,6 +279,16 @@ func (r *Record) Object(key ObjectKey) *Object {
 	return nil
 }
 
+// ByKey returns the entries of all objects. They point into the record, and are good until
+// its Objects are replaced.
+func (r *Record) ByKey() map[ObjectKey]*Object {
+	entries := make(map[ObjectKey]*Object, len(r.Objects))
+	for i := range r.Objects {
+		entries[r.Objects[i].ObjectKey] = &r.Objects[i]
+	}
+	return entries
+}
+
 // Release returns the entry of a release, or nil. It points into the record.
 func (r *Record) Release(key ReleaseKey) *Release {
 	for i := range r.Releases {

@@ -4,12 +4,14 @@
 package inventory
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
 
 	"github.com/muster-project/muster/pkg/fleet"
+	"github.com/muster-project/muster/pkg/render/memo"
 )
 
 // Prefix is where the keys of all records start.
@@ -36,11 +38,36 @@ type Backend interface {
 // Store reads and writes Records.
 type Store struct {
 	backend Backend
+	decoded *memo.Cache[string, decoded]
 }
 
 // NewStore returns a Store that keeps its records in the backend.
 func NewStore(backend Backend) *Store {
-	return &Store{backend: backend}
+	return &Store{backend: backend, decoded: memo.NewCache[string, decoded](maxDecoded)}
+}
+
+// maxDecoded bounds the stored forms whose records are remembered, in bytes; a record takes
+// about as much again.
+const maxDecoded = 16 << 20
+
+// decoded is a record, and the stored form that it was decoded from.
+type decoded struct {
+	value  []byte
+	record *Record
+}
+
+// decode is Decode for values that are mostly what they were when they were read last: a
+// pass reads its record several times, and compares far more than it changes. The backend
+// is asked each time; what is remembered counts only for the same bytes.
+func (s *Store) decode(key string, value []byte) (*Record, error) {
+	if known, ok := s.decoded.Get(key); ok && bytes.Equal(known.value, value) {
+		return known.record.Clone(), nil
+	}
+	r, err := Decode(key, value)
+	if err == nil {
+		s.decoded.Put(key, decoded{value, r.Clone()}, int64(len(value)))
+	}
+	return r, err
 }
 
 // Get returns the record of an owner on a cluster, or nil if there is none.
@@ -53,7 +80,7 @@ func (s *Store) Get(ctx context.Context, cluster fleet.Ref, owner OwnerKey) (*Re
 	if !found {
 		return nil, nil
 	}
-	return Decode(key, value)
+	return s.decode(key, value)
 }
 
 // Put writes a record whole.
@@ -114,7 +141,7 @@ func (s *Store) List(ctx context.Context, namespace string) ([]*Record, error) {
 func (s *Store) list(ctx context.Context, prefix string) ([]*Record, error) {
 	var records []*Record
 	err := s.backend.List(ctx, prefix, func(key string, value []byte) error {
-		r, err := Decode(key, value)
+		r, err := s.decode(key, value)
 		if err != nil {
 			return err
 		}

@@ -63,6 +63,13 @@ func (c *Cache[K, V]) Put(key K, value V, size int64) {
 	}
 }
 
+// Size is that of all values that are kept.
+func (c *Cache[K, V]) Size() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.size
+}
+
 func (c *Cache[K, V]) remove(element *list.Element) {
 	item := c.order.Remove(element).(*cached[K, V])
 	delete(c.items, item.key)

@@ -62,6 +62,9 @@ type Request struct {
 	// Lookup finds what the chart looks up in the cluster. What does not exist is nil.
 	// With nil nothing is found.
 	Lookup func(ctx context.Context, q Query) (map[string]any, error)
+
+	// alone makes it an error to look something up.
+	alone bool
 }
 
 // Release is what templates see in .Release.
@@ -106,7 +109,9 @@ type Renderer struct {
 	results *memo.Cache[key, result]
 	known   *memo.Cache[key, facts]
 	flights memo.Flights[key, result]
-	now     func() time.Time
+	// learning are the first renderings of charts with values of which no facts are known.
+	learning memo.Flights[key, struct{}]
+	now      func() time.Time
 }
 
 type key [sha256.Size]byte
@@ -148,23 +153,61 @@ func (r *Renderer) Render(ctx context.Context, q Request) (map[string]string, er
 		return nil, err
 	}
 	known, isKnown := r.known.Get(content)
-	if isKnown && known.Own {
+	if !isKnown {
+		// Clusters that serve different kinds have to know whether that matters before
+		// they can share anything: one finds out, and the others wait for it.
+		out, err := r.learn(ctx, content, q)
+		if err != nil || out.files != nil {
+			return maps.Clone(out.files), err
+		}
+		// Where that one has failed, the others find out each by itself.
+		if known, isKnown = r.known.Get(content); !isKnown {
+			known.Capabilities = true
+		}
+	}
+	if known.Own {
 		out, err := r.attempt(ctx, q)
 		return out.files, err
 	}
-	k, err := q.key(content, isKnown && !known.Capabilities)
+	out, err := r.share(ctx, content, q, !known.Capabilities)
+	return maps.Clone(out.files), err
+}
+
+// learn renders a chart of which no facts are known, if nobody does so already: then it
+// waits for that, and returns no files.
+func (r *Renderer) learn(ctx context.Context, content key, q Request) (out result, err error) {
+	k, err := q.key(content, false)
 	if err != nil {
-		return nil, err
+		return out, err
+	}
+	mine := false
+	_, err = r.learning.Do(ctx, content, func() (struct{}, error) {
+		mine = true
+		var err error
+		out, err = r.remember(ctx, content, k, q)
+		return struct{}{}, err
+	})
+	if errors.Is(err, errLooksUp) || !mine && ctx.Err() == nil {
+		err = nil
+	}
+	return out, err
+}
+
+// share renders, or takes what was rendered for another cluster.
+func (r *Renderer) share(ctx context.Context, content key, q Request, everywhere bool) (result, error) {
+	k, err := q.key(content, everywhere)
+	if err != nil {
+		return result{}, err
 	}
 	mine := false
 	out, err := r.flights.Do(ctx, k, func() (result, error) {
 		mine = true
 		return r.remember(ctx, content, k, q)
 	})
-	if err == nil && out.facts.Own && !mine {
-		out, err = r.attempt(ctx, q)
+	if errors.Is(err, errLooksUp) || err == nil && out.facts.Own && !mine {
+		return r.attempt(ctx, q)
 	}
-	return maps.Clone(out.files), err
+	return out, err
 }
 
 // key is of all that a result depends on.
@@ -189,7 +232,12 @@ func (r *Renderer) remember(ctx context.Context, content, k key, q Request) (res
 	if known, ok := r.results.Get(k); ok && (known.err == nil || r.now().Before(known.until)) {
 		return known, known.err
 	}
-	out, err := r.attempt(ctx, q)
+	alone := q
+	alone.alone = true
+	out, err := r.attempt(ctx, alone)
+	if errors.Is(err, errLooksUp) {
+		r.known.Put(content, facts{Own: true}, 1)
+	}
 	if err != nil {
 		if errors.Is(err, script.ErrTimeout) || errors.Is(err, script.ErrMemory) || errors.Is(err, script.ErrOutput) {
 			r.results.Put(k, result{err: err, until: r.now().Add(failureKept)}, failureSize)
@@ -215,6 +263,10 @@ func sizeOf(files map[string]string) int64 {
 	return size
 }
 
+// errLooksUp says that a chart looks something up, for which others must not wait: the
+// cluster may not answer.
+var errLooksUp = errors.New("the chart looks something up")
+
 // attempt renders, again and again until all is known that the chart looks up.
 func (r *Renderer) attempt(ctx context.Context, q Request) (result, error) {
 	var found []found
@@ -232,6 +284,9 @@ func (r *Renderer) attempt(ctx context.Context, q Request) (result, error) {
 				return result{}, &Error{Message: answer.Error}
 			}
 			return result{files: answer.Files, facts: answer.Facts}, nil
+		}
+		if q.alone {
+			return result{}, errLooksUp
 		}
 		if len(found)+len(answer.Missing) > maxLookups {
 			return result{}, &Error{Message: fmt.Sprintf("the chart looks up more than %d times", maxLookups)}

@@ -280,6 +280,55 @@ func TestRenderedAtTheSameTime(t *testing.T) {
 	}
 }
 
+// Clusters that serve different kinds ask at the same time, before anybody knows whether
+// that matters.
+func TestOneFindsOutForAll(t *testing.T) {
+	workers := &here{}
+	renderer := New(workers)
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			q := one(t, "a: {{ .Release.Name }}")
+			q.Capabilities.Minor = fmt.Sprint(i)
+			if got, err := renderer.Render(t.Context(), q); err != nil || got[onePath] != "a: site" {
+				t.Errorf("rendered %q, %v", got[onePath], err)
+			}
+		})
+	}
+	all.Wait()
+	if used := workers.used.Load(); used != 1 {
+		t.Errorf("rendered %d times, want once", used)
+	}
+}
+
+// A cluster that does not answer what a chart looks up holds up no other one.
+func TestNobodyWaitsForAnothersLookup(t *testing.T) {
+	renderer := New(&here{})
+	asked, held := make(chan struct{}), make(chan struct{})
+	slow := one(t, `{{ (lookup "v1" "ConfigMap" "n" "a").data.value }}`)
+	slow.Lookup = func(ctx context.Context, _ Query) (map[string]any, error) {
+		close(asked)
+		<-held
+		return map[string]any{"data": map[string]any{"value": "late"}}, nil
+	}
+	quick := slow
+	quick.Lookup = func(context.Context, Query) (map[string]any, error) {
+		return map[string]any{"data": map[string]any{"value": "soon"}}, nil
+	}
+	var ended sync.WaitGroup
+	ended.Go(func() {
+		if got, err := renderer.Render(t.Context(), slow); err != nil || got[onePath] != "late" {
+			t.Errorf("the slow cluster has %q, %v", got[onePath], err)
+		}
+	})
+	<-asked
+	if got, err := renderer.Render(t.Context(), quick); err != nil || got[onePath] != "soon" {
+		t.Errorf("the quick cluster has %q, %v", got[onePath], err)
+	}
+	close(held)
+	ended.Wait()
+}
+
 func memory() int64 {
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)

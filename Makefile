@@ -67,7 +67,7 @@ SEED ?= 0
 
 .PHONY: test-chaos
 test-chaos: build ## Strike replicas of Muster, many times
-	go test -timeout=24h -v $(if $(FAULTS),-run='TestReplicas/($(FAULTS))') $(TESTFLAGS) ./test/chaos -args -rounds=$(ROUNDS) -seed=$(SEED)
+	go test -timeout=24h -v $(if $(FAULTS),-run='Test(Replicas|Deployment)/($(FAULTS))') $(TESTFLAGS) ./test/chaos -args -rounds=$(ROUNDS) -seed=$(SEED)
 
 .PHONY: bench
 bench: build ## Run the benchmarks: one line per measure

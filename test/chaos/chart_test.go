@@ -25,7 +25,8 @@ const (
 
 // chartFiles is a chart that is installed in many steps: a CRD, a hook that lasts
 // until somebody says that it is done, objects of five kinds, another such hook.
-// Everything says which revision of the release, and which value, it is of.
+// Everything says which revision of the release, and which value, it is of, and which
+// version of Helm has rendered it.
 func chartFiles() map[string]string {
 	return map[string]string{
 		"Chart.yaml":  "apiVersion: v2\nname: steps\nversion: 0.0.0\n",
@@ -73,6 +74,7 @@ metadata:
   annotations:
     revision: {{ $.Release.Revision | quote }}
     color: {{ $.Values.color | quote }}
+    helm: {{ $.Capabilities.HelmVersion.Version | quote }}
 {{- if hasSuffix "Color" $kind }}
 spec:
   color: {{ $.Values.color | quote }}

@@ -5,6 +5,7 @@ package chaos
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -16,6 +17,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
+	"github.com/muster-project/muster/pkg/deploy"
 	"github.com/muster-project/muster/pkg/generated/clientset/versioned"
 	"github.com/muster-project/muster/test/fleet"
 )
@@ -249,6 +252,23 @@ func (e *environment) views(ctx context.Context, replica string) (string, error)
 	}
 	slices.Sort(rows[1:])
 	return strings.Join(rows, "\n"), nil
+}
+
+// expectDiffs sees to it that every replica says what the profile would change, those
+// that follow too, which have no controllers that know the clusters.
+func (e *environment) expectDiffs(t *testing.T) {
+	t.Helper()
+	for replica, client := range e.replicas {
+		diff := &configv1beta1.Diff{}
+		raw, err := client.ConfigV1beta1().RESTClient().Get().Resource("clusterprofiles").Name(name).SubResource("diff").
+			SetHeader("Accept", "application/json").DoRaw(t.Context())
+		if err == nil {
+			err = json.Unmarshal(raw, diff)
+		}
+		if err != nil || len(diff.Clusters) != 1 || len(diff.Clusters[0].Resources) != 1 || diff.Clusters[0].Resources[0].Action != string(deploy.ActionNone) {
+			t.Errorf("the profile is deployed, and %s says that it would change %s, %v", replica, raw, err)
+		}
+	}
 }
 
 // uids are those of all that users have made, and of what was made for them.

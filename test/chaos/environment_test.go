@@ -65,6 +65,12 @@ func start(t *testing.T) *environment {
 // not started.
 func startWith(t *testing.T, replicas, spare int) *environment {
 	t.Helper()
+	return startFleet(t, fleet.Options{Name: "chaos", Managed: []string{"cluster1", "cluster2"}, Replicas: replicas, Spare: spare})
+}
+
+// startFleet starts the fleet that options describe, in a directory of its own.
+func startFleet(t *testing.T, options fleet.Options) *environment {
+	t.Helper()
 	chosen := *seed
 	if chosen == 0 {
 		chosen = rand.Uint64()
@@ -76,9 +82,8 @@ func startWith(t *testing.T, replicas, spare int) *environment {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
 	defer cancel()
-	f, err := fleet.Start(ctx, fleet.Options{
-		Name: "chaos", Dir: dir, Managed: []string{"cluster1", "cluster2"}, Replicas: replicas, Spare: spare, Logf: t.Logf,
-	})
+	options.Dir, options.Logf = dir, t.Logf
+	f, err := fleet.Start(ctx, options)
 	if err != nil {
 		t.Fatal(err)
 	}

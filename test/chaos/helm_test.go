@@ -65,11 +65,16 @@ func (e *environment) newHelmRound(t *testing.T) *helmRound {
 	}
 	r := &helmRound{environment: e, repository: serveChart(t), active: active}
 	r.forgetHooks(t)
+	r.startHooks(t)
+	return r
+}
+
+// startHooks has hooks complete, those that may, for as long as the test runs.
+func (r *helmRound) startHooks(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var finishing sync.WaitGroup
 	finishing.Go(func() { r.finishHooks(ctx) })
 	t.Cleanup(func() { cancel(); finishing.Wait() })
-	return r
 }
 
 // deploy asks for a version of the chart, with a value that nothing has had.

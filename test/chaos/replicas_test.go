@@ -74,6 +74,7 @@ func (e *environment) testServing(t *testing.T) {
 			t.Errorf("%s serves, %v\n%s\nand %s\n%s", reader.Name(), err, got, e.fleet.Muster.Replica(0).Name(), want)
 		}
 	}
+	e.expectDiffs(t)
 	for _, writer := range e.fleet.Muster.Replicas() {
 		e.expectWriteSeen(t, writer)
 	}

@@ -6,6 +6,8 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -55,6 +57,16 @@ func (s *scope) awaitChart(cluster, release, version, color string) {
 	s.eventually(fmt.Sprintf("%s in %s is at %q and %s", release, cluster, version, color), deploySoon, s.hasChart(cluster, release, version, color))
 }
 
+// wantHelmRollback sees to it that Helm itself went back to a revision of a release.
+func (s *scope) wantHelmRollback(cluster, release string, revision int) {
+	s.Helper()
+	out, err := exec.CommandContext(s.Context(), filepath.Join(s.root, "bin", "helm"), "history", release, "--namespace="+contentNamespace,
+		"--output=json", "--kubeconfig="+s.fleet.Managed(cluster).DirectKubeconfigFile()).Output()
+	if want := fmt.Sprintf(`"description":"Rollback to %d"`, revision); err != nil || !strings.Contains(string(out), want) {
+		s.Errorf("its history is %s, %v; want %s", out, err, want)
+	}
+}
+
 // TestCharts installs a chart, changes its values and its version, and takes
 // it away in each way that there is.
 func TestCharts(t *testing.T) {
@@ -82,6 +94,9 @@ func TestCharts(t *testing.T) {
 	if err := untouched(s.Context()); err != nil {
 		t.Errorf("an upgrade replaced what was there: %v", err)
 	}
+	s.kubectl("muster", "rollback", s.name, "--to-revision=2")
+	s.awaitChart("cluster1", s.name, "1.0.0", "cluster1")
+	s.wantHelmRollback("cluster1", s.name, 2)
 	second := chartEntry(repository, "settings", "1.0.0", s.name+"-2", "")
 	s.applyCharts(s.name, "", second, chartEntry(repository, "settings", "1.1.0", s.name, ", helmChartAction: Uninstall"))
 	s.awaitChart("cluster1", s.name, "", "")

@@ -7,14 +7,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	configv1beta1 "github.com/muster-project/muster/pkg/apis/config/v1beta1"
 	libv1beta1 "github.com/muster-project/muster/pkg/apis/lib/v1beta1"
+	"github.com/muster-project/muster/pkg/deploy/health"
 )
 
 // gateOf is a check that passes while a ConfigMap in the managed cluster has a state.
@@ -106,6 +110,53 @@ func TestPreDeployChecks(t *testing.T) {
 	s.setState("cluster1", s.name, "open")
 	s.awaitContent("cluster1", true, b)
 	s.awaitContent("cluster1", false, a)
+
+	// A Job has to succeed, and is gone then.
+	s.applyRaw(source{name: "job", data: documents(fmt.Sprintf("{apiVersion: batch/v1, kind: Job, metadata: {namespace: %s, name: %s}, spec: {template: {spec: {restartPolicy: Never, containers: [{name: job, image: job}]}}}}\n", contentNamespace, s.name))})
+	s.applyRaw(source{name: "content", data: documents(settings(b, "2"))})
+	s.applyProfile(s.name, "content", fmt.Sprintf("preDeployChecks: [{name: job, featureID: Resources, jobCheck: {jobRef: {kind: ConfigMap, namespace: %[1]s, name: job}}}]\n  extraLabels: {checked: by-a-job}\n  %[2]s", s.name, s.everywhere()))
+	s.finishJob("cluster1", func() {
+		if content, err := s.content(s.Context(), "cluster1", b); err != nil || content == nil || content.Labels["checked"] != "" {
+			t.Errorf("while the Job runs there is %s, %v", asJSON(content), err)
+		}
+	})
+	s.provisioned(s.name)
+	s.awaitValue("cluster1", b, "2")
+}
+
+// finishJob waits for the Job of a check, has it succeed, and waits until it is gone.
+func (s *scope) finishJob(cluster string, before func()) {
+	s.Helper()
+	jobs := s.managed[cluster].BatchV1().Jobs(contentNamespace)
+	ours := func(ctx context.Context) ([]batchv1.Job, error) {
+		list, err := jobs.List(ctx, metav1.ListOptions{LabelSelector: health.LabelCheck})
+		if err != nil {
+			return nil, err
+		}
+		return slices.DeleteFunc(list.Items, func(j batchv1.Job) bool { return !strings.HasPrefix(j.Name, s.name+"-") }), nil
+	}
+	s.eventually("the Job of the check is there", deploySoon, func(ctx context.Context) error {
+		found, err := ours(ctx)
+		if err != nil || len(found) != 1 {
+			return fmt.Errorf("there are %d, %w", len(found), err)
+		}
+		before()
+		now := metav1.Now()
+		status := &found[0].Status
+		status.StartTime, status.CompletionTime, status.Succeeded = &now, &now, 1
+		for _, condition := range []batchv1.JobConditionType{batchv1.JobSuccessCriteriaMet, batchv1.JobComplete} {
+			status.Conditions = append(status.Conditions, batchv1.JobCondition{Type: condition, Status: corev1.ConditionTrue, LastTransitionTime: now})
+		}
+		_, err = jobs.UpdateStatus(ctx, &found[0], metav1.UpdateOptions{})
+		return err
+	})
+	s.eventually("the Job of the check is gone", deploySoon, func(ctx context.Context) error {
+		found, err := ours(ctx)
+		if err == nil && len(found) > 0 {
+			err = fmt.Errorf("%s is there", found[0].Name)
+		}
+		return err
+	})
 }
 
 // TestMaxUpdate: a revision goes to the next cluster when the one before has all of it.

@@ -132,6 +132,15 @@ func TestNothingIsWrittenTwice(t *testing.T) {
 		}
 		return err
 	})
+	// Unless a person asks for it.
+	s.kubectl("muster", "redeploy", "cluster", "--namespace="+s.name, "--cluster=cluster1")
+	s.eventually("it is applied once more", soon, func(context.Context) error {
+		after, err := s.writesOf("cluster1", s.name)
+		if err == nil && len(after) != len(before)+1 {
+			err = fmt.Errorf("written: %q", after[len(before):])
+		}
+		return err
+	})
 	s.forgetContent("cluster1", s.name)
 }
 

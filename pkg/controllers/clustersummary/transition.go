@@ -113,6 +113,10 @@ func onlyMissesOthers(err error) bool {
 	for _, leaf := range leaves(err) {
 		switch leaf := leaf.(type) {
 		case *deploy.ConflictError, *deploy.WaitingError:
+		case *deploy.ReleaseError: // that of a chart names the release around its cause
+			if !onlyMissesOthers(leaf.Err) {
+				return false
+			}
 		case *finalError:
 			if !onlyMissesOthers(leaf.err) {
 				return false

@@ -57,6 +57,8 @@ func TestAWithdrawalWaitsForItsSuccessor(t *testing.T) {
 		"the cluster could not be reached":  {[]client.Object{successor, next}, ended(print, errors.New("no"), nil), true},
 		"a source of it is missing":         {[]client.Object{successor, next}, ended(print, nil, errors.Join(conflict, errors.New("missing"))), true},
 		"it waits for what is to be let go": {[]client.Object{successor, next}, ended(print, nil, errors.Join(conflict, conflict)), false},
+		"a release of it waits too":         {[]client.Object{successor, next}, ended(print, nil, errors.Join(&deploy.ReleaseError{Err: conflict}, conflict)), false},
+		"a chart of it is missing":          {[]client.Object{successor, next}, ended(print, nil, &deploy.ReleaseError{Err: errors.New("missing")}), true},
 		"it has all that it wants":          {[]client.Object{successor, next}, ended(print, nil, nil), false},
 		"it has given up waiting":           {[]client.Object{successor, next}, ended(print, nil, &finalError{1, errors.Join(conflict, conflict)}), false},
 		"it was deployed its one time":      {[]client.Object{successor, once}, nil, false},

@@ -167,16 +167,16 @@ func (r *remover) strip(ctx context.Context, entry inventory.Object) error {
 		if err != nil || found == nil {
 			return err
 		}
-		patch, err := stripPatch(found)
-		if err != nil || patch == nil {
-			return err
+		patch, invalid := stripPatch(found)
+		if invalid != nil || patch == nil {
+			return invalid
 		}
-		_, err = client.Patch(ctx, entry.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: FieldManager})
-		if err == nil || apierrors.IsNotFound(err) {
+		_, conflict := client.Patch(ctx, entry.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: FieldManager})
+		if conflict == nil || apierrors.IsNotFound(conflict) {
 			return nil
 		}
-		if !apierrors.IsConflict(err) {
-			return err
+		if !apierrors.IsConflict(conflict) {
+			return conflict
 		}
 		found, err = r.find(ctx, client, entry)
 	}

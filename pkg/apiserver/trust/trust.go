@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"slices"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
@@ -131,13 +132,23 @@ func (f *filtered) Write(content []byte) (int, error) {
 	return written, nil
 }
 
-// refuse answers 503 with the reason.
+// retryAfter is when a client tries again, in seconds, whose request ended while storage
+// was being asked.
+const retryAfter = 1
+
+// refuse answers 503 with the reason. Where the request has ended that is not the storage's
+// doing: a server that ends has ended a watch that was about to begin, and the client is to
+// begin it anew elsewhere rather than to fail.
 func (f *filtered) refuse(err error) {
 	for _, name := range []string{"Content-Encoding", "Content-Length", "Content-Type", "Transfer-Encoding", "Last-Modified", "ETag"} {
 		f.ResponseWriter.Header().Del(name)
 	}
 	version := schema.GroupVersion{Group: f.info.APIGroup, Version: f.info.APIVersion}
-	responsewriters.ErrorNegotiated(identity.Unavailable(err), f.codecs, version, f.ResponseWriter, f.request)
+	status := identity.Unavailable(err)
+	if f.request.Context().Err() != nil && status.ErrStatus.Details == nil {
+		status.ErrStatus.Details = &metav1.StatusDetails{RetryAfterSeconds: retryAfter}
+	}
+	responsewriters.ErrorNegotiated(status, f.codecs, version, f.ResponseWriter, f.request)
 }
 
 // ReadyCheck says why traffic should go elsewhere.

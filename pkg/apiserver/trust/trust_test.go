@@ -197,6 +197,26 @@ func TestAHandlerWithoutAStatusIsVerifiedToo(t *testing.T) {
 	}))
 }
 
+func TestAWatchThatEndsWhileStorageIsAskedIsTriedAgain(t *testing.T) {
+	for ended, want := range map[bool]string{true: "1", false: ""} {
+		s := newStorage(t)
+		ctx, end := context.WithCancel(t.Context())
+		defer end()
+		w := httptest.NewRecorder()
+		newHandler(t, s, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			s.verified = errors.New("check the storage: context canceled")
+			if ended {
+				end()
+			}
+			w.WriteHeader(http.StatusOK)
+		})).ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, collection+"?watch=true", nil))
+		requireUnavailable(t, w)
+		if got := w.Header().Get("Retry-After"); got != want {
+			t.Errorf("the request has ended: %t; Retry-After is %q, want %q", ended, got, want)
+		}
+	}
+}
+
 func TestRequestsEndWithTheTrust(t *testing.T) {
 	s := newStorage(t)
 	lost := errors.New("lost")
